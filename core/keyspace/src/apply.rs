@@ -1,0 +1,136 @@
+//! Applying log entries to rows.
+//!
+//! Guarantee G-APPLY: what an entry does depends on the rows, the state and the entry alone.
+//! A change takes the next revision of its keyspace; a conflict, and a delete of a key that is not
+//! there, take none. As in etcd, `create_revision` and `version` begin anew when a deleted key is
+//! put again.
+
+use storage::{GroupState, Row, RowMeta, StoreError, WriteRows, rows::row_hash};
+use types::{GroupId, LogPosition};
+
+use crate::codec::{DecodeError, decode_command};
+use crate::command::{Command, Expect, Outcome};
+
+/// Why an entry was not applied; rows and state are as before. Either way the replica must stop.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The entry is committed, so every replica must apply it alike, and this build does not
+    /// understand it: it was written by a newer version, or damaged. Start a version that knows it.
+    #[error("group {group} entry {index} cannot be understood: {source}")]
+    Undecodable {
+        /// The group.
+        group: GroupId,
+        /// The entry's index.
+        index: u64,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// Reading the old row failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Applies the entry at `position`, and sets the group's state. Empty `data` is the entry with which
+/// a new leader opens its term: it changes no row and has no outcome.
+///
+/// # Panics
+///
+/// If `position` does not follow the applied one directly: our own loop is broken.
+pub fn apply(
+    rows: &mut dyn WriteRows,
+    group: GroupId,
+    position: LogPosition,
+    data: &[u8],
+) -> Result<Option<Outcome>, ApplyError> {
+    let mut state = rows.state(group);
+    assert_eq!(position.index, state.applied_index + 1, "group {group}: entries are applied in order");
+    assert!(position.term >= state.applied_term, "group {group}: terms never go back");
+
+    let outcome = if data.is_empty() {
+        None
+    } else {
+        let command = decode_command(data).map_err(|source| ApplyError::Undecodable {
+            group,
+            index: position.index,
+            source,
+        })?;
+        Some(run(rows, group, &mut state, command)?)
+    };
+    state.applied_index = position.index;
+    state.applied_term = position.term;
+    rows.set_state(group, state);
+    Ok(outcome)
+}
+
+fn run(
+    rows: &mut dyn WriteRows,
+    group: GroupId,
+    state: &mut GroupState,
+    command: Command,
+) -> Result<Outcome, StoreError> {
+    match command {
+        Command::Put { key, value, expect } => {
+            let old = rows.meta(group, &key)?;
+            if !holds(expect, old) {
+                return Ok(conflict(state, old));
+            }
+            state.revision += 1;
+            let row = Row {
+                create_revision: old.map_or(state.revision, |old| old.create_revision),
+                mod_revision: state.revision,
+                version: old.map_or(1, |old| old.version + 1),
+                value,
+            };
+            let outcome = Outcome::Put {
+                revision: row.mod_revision,
+                create_revision: row.create_revision,
+                version: row.version,
+            };
+            subtract(state, &key, old);
+            add(state, &key, RowMeta::of(&row));
+            rows.put(group, &key, row);
+            Ok(outcome)
+        }
+        Command::Delete { key, expect } => {
+            let old = rows.meta(group, &key)?;
+            if !holds(expect, old) {
+                return Ok(conflict(state, old));
+            }
+            let existed = old.is_some();
+            if existed {
+                state.revision += 1;
+                subtract(state, &key, old);
+                rows.delete(group, &key);
+            }
+            Ok(Outcome::Deleted { revision: state.revision, existed })
+        }
+    }
+}
+
+fn holds(expect: Expect, old: Option<RowMeta>) -> bool {
+    match expect {
+        Expect::Anything => true,
+        Expect::Absent => old.is_none(),
+        Expect::Present => old.is_some(),
+        Expect::Revision(revision) => old.is_some_and(|old| old.mod_revision == revision),
+    }
+}
+
+fn conflict(state: &GroupState, old: Option<RowMeta>) -> Outcome {
+    let current = old.map_or(0, |old| old.mod_revision);
+    Outcome::Conflict { revision: state.revision, current }
+}
+
+fn subtract(state: &mut GroupState, key: &[u8], old: Option<RowMeta>) {
+    if let Some(old) = old {
+        state.state_hash = state.state_hash.wrapping_sub(row_hash(key, &old));
+        state.keys -= 1;
+        state.bytes -= key.len() as u64 + old.value_bytes;
+    }
+}
+
+fn add(state: &mut GroupState, key: &[u8], new: RowMeta) {
+    state.state_hash = state.state_hash.wrapping_add(row_hash(key, &new));
+    state.keys += 1;
+    state.bytes += key.len() as u64 + new.value_bytes;
+}

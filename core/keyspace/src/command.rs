@@ -1,0 +1,126 @@
+//! What can be asked of a keyspace, and what it answers.
+
+use storage::Row;
+
+/// What a write demands of the key's present state (compare-and-set).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    #[default]
+    Anything,
+    /// The key does not exist (`If-None-Match: *`).
+    Absent,
+    /// The key exists, at any revision (`If-Match: *`).
+    Present,
+    /// The key's modification revision is this one (`If-Match: "7"`). Never 0.
+    Revision(u64),
+}
+
+/// A change; replicated, then applied by every replica in log order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Sets a key.
+    Put {
+        /// The key, 1 to [`types::limits::KEY_BYTES_MAX`] bytes.
+        key: Vec<u8>,
+        /// The value, up to [`types::limits::VALUE_BYTES_MAX`] bytes.
+        value: Vec<u8>,
+        /// Condition.
+        expect: Expect,
+    },
+    /// Removes a key.
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+        /// Condition.
+        expect: Expect,
+    },
+}
+
+/// What applying a command did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The key was set.
+    Put {
+        /// Its revision now, which is also the keyspace's.
+        revision: u64,
+        /// Revision of its creation.
+        create_revision: u64,
+        /// Changes since its creation, from 1.
+        version: u64,
+    },
+    /// The key is gone.
+    Deleted {
+        /// The keyspace's revision after it.
+        revision: u64,
+        /// Whether there was such a key. If not, no revision was used.
+        existed: bool,
+    },
+    /// The condition did not hold; nothing changed.
+    Conflict {
+        /// The keyspace's revision.
+        revision: u64,
+        /// The key's modification revision; 0 when it does not exist.
+        current: u64,
+    },
+}
+
+/// Keys from `start` up to, not including, `end`; no end means to the last key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    /// First key.
+    pub start: Vec<u8>,
+    /// End, exclusive.
+    pub end: Option<Vec<u8>>,
+}
+
+/// A question; answered by one replica, changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// One key.
+    Get {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// A page of a range, in key order.
+    Range {
+        /// Which keys.
+        range: KeyRange,
+        /// Most items to answer, 1 to [`types::limits::RANGE_ITEMS_MAX`].
+        limit: u32,
+        /// Leave the values out.
+        keys_only: bool,
+    },
+}
+
+/// A key with its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its row; the value is empty when it was not asked for.
+    pub row: Row,
+    /// Length of the value in bytes, also when it was left out.
+    pub value_bytes: u64,
+}
+
+/// What a query answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryAnswer {
+    /// For [`Query::Get`].
+    Get {
+        /// The keyspace's revision read at.
+        revision: u64,
+        /// The row, if there is such a key.
+        row: Option<Row>,
+    },
+    /// For [`Query::Range`].
+    Range {
+        /// The keyspace's revision read at.
+        revision: u64,
+        /// The page.
+        items: Vec<Item>,
+        /// Where the next page starts; `None` after the last.
+        next: Option<Vec<u8>>,
+    },
+}

@@ -1,0 +1,18 @@
+//! The replicated state machine of one group: revisions over keys.
+//!
+//! Guarantee G-APPLY: two replicas that applied the same entries have the same rows and the same
+//! state hash. Nothing here reads a clock, a random number or anything but its arguments.
+
+pub mod apply;
+pub mod codec;
+pub mod command;
+mod messages;
+pub mod prefix;
+pub mod query;
+pub mod validate;
+
+pub use apply::{ApplyError, apply};
+pub use codec::DecodeError;
+pub use command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
+pub use prefix::prefix_range;
+pub use query::answer;

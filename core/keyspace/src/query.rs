@@ -1,0 +1,64 @@
+//! Answering questions from the newest rows. Whether those rows are new enough for the reader is
+//! decided before: this only reads.
+
+use storage::{ReadRows, StoreError};
+use types::GroupId;
+use types::limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX};
+
+use crate::command::{Item, KeyRange, Query, QueryAnswer};
+
+/// Answers `query` from the rows of `group`.
+///
+/// A page ends at its limit (held within 1 and [`RANGE_ITEMS_MAX`]) or before it would exceed
+/// [`RANGE_BYTES_MAX`] bytes of keys and returned values, but has at least one item if the range has
+/// any. A range whose end is not after its start is empty.
+pub fn answer(rows: &dyn ReadRows, group: GroupId, query: &Query) -> Result<QueryAnswer, StoreError> {
+    let revision = rows.state(group).revision;
+    match query {
+        Query::Get { key } => Ok(QueryAnswer::Get { revision, row: rows.get(group, key)? }),
+        Query::Range { range, limit, keys_only } => {
+            let mut page = Page::new(*limit, *keys_only);
+            if !is_empty(range) {
+                rows.scan(group, &range.start, range.end.as_deref(), &mut |key, row| page.visit(key, row))?;
+            }
+            Ok(QueryAnswer::Range { revision, items: page.items, next: page.next })
+        }
+    }
+}
+
+fn is_empty(range: &KeyRange) -> bool {
+    range.end.as_ref().is_some_and(|end| *end <= range.start)
+}
+
+/// A page being filled.
+struct Page {
+    items: Vec<Item>,
+    items_max: usize,
+    bytes: usize,
+    keys_only: bool,
+    next: Option<Vec<u8>>,
+}
+
+impl Page {
+    fn new(limit: u32, keys_only: bool) -> Page {
+        let items_max = limit.clamp(1, RANGE_ITEMS_MAX) as usize;
+        Page { items: Vec::new(), items_max, bytes: 0, keys_only, next: None }
+    }
+
+    /// Takes a row, or notes that the next page starts with it. Answers whether to go on.
+    fn visit(&mut self, key: &[u8], mut row: storage::Row) -> bool {
+        let value_bytes = row.value.len() as u64;
+        if self.keys_only {
+            row.value = Vec::new();
+        }
+        let bytes = self.bytes + key.len() + row.value.len();
+        let full = self.items.len() == self.items_max || bytes > RANGE_BYTES_MAX;
+        if full && !self.items.is_empty() {
+            self.next = Some(key.to_vec());
+            return false;
+        }
+        self.bytes = bytes;
+        self.items.push(Item { key: key.to_vec(), row, value_bytes });
+        true
+    }
+}

@@ -1,0 +1,95 @@
+//! Limits on what clients ask, checked before anything is proposed or read.
+//!
+//! Applying does not check them again: an entry in the log is law, also when a later version has
+//! other limits.
+
+use types::limits::{KEY_BYTES_MAX, RANGE_ITEMS_MAX, VALUE_BYTES_MAX};
+use types::{ErrorCode, Problem};
+
+use crate::command::{Command, Expect, KeyRange, Query};
+
+/// Longest bound of a range, in bytes: one more than a key, so that `key + 0x00`, the first possible
+/// key after `key`, is a bound too.
+pub const RANGE_BOUND_BYTES_MAX: usize = KEY_BYTES_MAX + 1;
+
+impl Command {
+    /// Checks the limits. `INVALID_ARGUMENT` names the limit and what was found.
+    pub fn validate(&self) -> Result<(), Problem> {
+        let (key, expect) = match self {
+            Command::Put { key, value, expect } => {
+                if value.len() > VALUE_BYTES_MAX {
+                    return Err(invalid(
+                        format!(
+                            "the value has {} bytes, more than the limit of {VALUE_BYTES_MAX}",
+                            value.len()
+                        ),
+                        "store a smaller value, or split it over several keys",
+                    ));
+                }
+                (key, expect)
+            }
+            Command::Delete { key, expect } => (key, expect),
+        };
+        if *expect == Expect::Revision(0) {
+            return Err(invalid(
+                "no key has revision 0".to_owned(),
+                "to demand that the key does not exist, use `If-None-Match: *`",
+            ));
+        }
+        validate_key(key)
+    }
+}
+
+impl Query {
+    /// Checks the limits. `INVALID_ARGUMENT` names the limit and what was found.
+    pub fn validate(&self) -> Result<(), Problem> {
+        match self {
+            Query::Get { key } => validate_key(key),
+            Query::Range { range, limit, .. } => {
+                if !(1..=RANGE_ITEMS_MAX).contains(limit) {
+                    return Err(invalid(
+                        format!("a limit of {limit} items is not within 1 to {RANGE_ITEMS_MAX}"),
+                        "ask for that many; a following page starts at `next`",
+                    ));
+                }
+                validate_range(range)
+            }
+        }
+    }
+}
+
+fn validate_key(key: &[u8]) -> Result<(), Problem> {
+    if (1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return Ok(());
+    }
+    Err(invalid(
+        format!("the key has {} bytes, the limits are 1 to {KEY_BYTES_MAX}", key.len()),
+        "use a key within the limits",
+    ))
+}
+
+fn validate_range(range: &KeyRange) -> Result<(), Problem> {
+    let bounds = [("start", Some(&range.start)), ("end", range.end.as_ref())];
+    for (name, bound) in bounds {
+        let bytes = bound.map_or(0, Vec::len);
+        if bytes > RANGE_BOUND_BYTES_MAX {
+            return Err(invalid(
+                format!(
+                    "the range's {name} has {bytes} bytes, more than the limit of {RANGE_BOUND_BYTES_MAX}"
+                ),
+                "use a shorter bound: no key is longer",
+            ));
+        }
+    }
+    if range.end.as_ref().is_some_and(|end| range.start > *end) {
+        return Err(invalid(
+            "the range's start is after its end".to_owned(),
+            "exchange the two: the start is included, the end is not",
+        ));
+    }
+    Ok(())
+}
+
+fn invalid(message: String, next_step: &str) -> Problem {
+    Problem::not_applied(ErrorCode::InvalidArgument, message, next_step)
+}

@@ -1,0 +1,216 @@
+//! Runs `testdata/*.txt`: a command, `----`, and what it answered, up to an empty line. `UPDATE=1`
+//! writes the answers anew; the difference is then to be reviewed as behaviour.
+//!
+//! Keys and values may have `\xNN` escapes; `""` is empty; `@N` is a text of N bytes.
+
+mod memory;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer, answer, apply, codec};
+use memory::MemoryRows;
+use storage::{ReadRows, Row};
+use types::{GroupId, LogPosition};
+
+const GROUP: GroupId = GroupId(2);
+
+#[test]
+fn scripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let script = fs::read_to_string(&path).unwrap();
+        let actual = run(&script);
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&path, &actual).unwrap();
+        }
+        let expected = fs::read_to_string(&path).unwrap();
+        assert_eq!(actual, expected, "{}; UPDATE=1 accepts", path.display());
+    }
+}
+
+/// The script with every answer as it is now.
+fn run(script: &str) -> String {
+    let mut machine = Machine::default();
+    let mut output = String::new();
+    let mut in_answer = false;
+    for line in script.lines() {
+        in_answer = in_answer && !line.is_empty();
+        if in_answer || line == "----" {
+            in_answer = true;
+            continue;
+        }
+        writeln!(output, "{line}").unwrap();
+        if !line.is_empty() && !line.starts_with('#') {
+            writeln!(output, "----\n{}", machine.step(line)).unwrap();
+        }
+    }
+    output
+}
+
+#[derive(Default)]
+struct Machine {
+    rows: MemoryRows,
+    term: u64,
+}
+
+impl Machine {
+    fn step(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words[..] {
+            ["term"] => {
+                self.term += 1;
+                self.apply(&[])
+            }
+            ["put", key, value, ref options @ ..] => {
+                self.command(&Command::Put { key: bytes(key), value: bytes(value), expect: expect(options) })
+            }
+            ["delete", key, ref options @ ..] => {
+                self.command(&Command::Delete { key: bytes(key), expect: expect(options) })
+            }
+            ["entry", ref hex @ ..] => self.apply(&hex_bytes(hex)),
+            ["get", key] => self.query(&Query::Get { key: bytes(key) }),
+            ["range", start, end, ref options @ ..] => {
+                let end = (end != "-").then(|| bytes(end));
+                self.query(&range(KeyRange { start: bytes(start), end }, options))
+            }
+            ["prefix", prefix, ref options @ ..] => {
+                self.query(&range(keyspace::prefix_range(&bytes(prefix)), options))
+            }
+            ["bounds-of-prefix", prefix] => {
+                let range = keyspace::prefix_range(&bytes(prefix));
+                format!("{} to {}", show(&range.start), range.end.map_or("-".into(), |e| show(&e)))
+            }
+            ["state"] => self.state(),
+            ["hash"] => self.hash(),
+            _ => panic!("no such command: {line}"),
+        };
+        answer.trim_end().to_owned()
+    }
+
+    fn command(&mut self, command: &Command) -> String {
+        match command.validate() {
+            Ok(()) => self.apply(&codec::encode_command(command)),
+            Err(problem) => format!("{problem}\nnext step: {}", problem.next_step),
+        }
+    }
+
+    fn apply(&mut self, data: &[u8]) -> String {
+        let index = self.rows.state(GROUP).applied_index + 1;
+        let position = LogPosition { index, term: self.term };
+        match apply(&mut self.rows, GROUP, position, data) {
+            Ok(None) => "nothing".to_owned(),
+            Ok(Some(Outcome::Put { revision, create_revision, version })) => {
+                format!("put revision={revision} create_revision={create_revision} version={version}")
+            }
+            Ok(Some(Outcome::Deleted { revision, existed })) => {
+                format!("deleted revision={revision} existed={existed}")
+            }
+            Ok(Some(Outcome::Conflict { revision, current })) => {
+                format!("conflict revision={revision} current={current}")
+            }
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    fn query(&self, query: &Query) -> String {
+        if let Err(problem) = query.validate() {
+            return format!("{problem}\nnext step: {}", problem.next_step);
+        }
+        match answer(&self.rows, GROUP, query).unwrap() {
+            QueryAnswer::Get { revision, row: None } => format!("revision={revision} no such key"),
+            QueryAnswer::Get { revision, row: Some(row) } => {
+                format!("revision={revision} {}", show_row(&row))
+            }
+            QueryAnswer::Range { revision, items, next } => {
+                let mut text = format!("revision={revision} items={}\n", items.len());
+                for item in items {
+                    let (key, row) = (show(&item.key), show_row(&item.row));
+                    writeln!(text, "{key}: {row} value_bytes={}", item.value_bytes).unwrap();
+                }
+                text + &format!("next={}", next.map_or("-".to_owned(), |next| show(&next)))
+            }
+        }
+    }
+
+    fn state(&self) -> String {
+        let state = self.rows.state(GROUP);
+        format!(
+            "applied={}@{} revision={} keys={} bytes={}",
+            state.applied_index, state.applied_term, state.revision, state.keys, state.bytes
+        )
+    }
+
+    fn hash(&self) -> String {
+        let state = self.rows.state(GROUP);
+        let counted = (state.state_hash, state.keys, state.bytes);
+        assert_eq!(counted, self.rows.recount(GROUP), "the state disagrees with the rows");
+        format!("{:032x}", state.state_hash)
+    }
+}
+
+fn range(range: KeyRange, options: &[&str]) -> Query {
+    let mut limit = 10;
+    let mut keys_only = false;
+    for option in options {
+        match option.split_once('=') {
+            Some(("limit", text)) => limit = text.parse().unwrap(),
+            None if *option == "keys-only" => keys_only = true,
+            _ => panic!("no such option: {option}"),
+        }
+    }
+    Query::Range { range, limit, keys_only }
+}
+
+fn expect(options: &[&str]) -> Expect {
+    match options {
+        [] => Expect::Anything,
+        ["if-absent"] => Expect::Absent,
+        ["if-present"] => Expect::Present,
+        [one] => {
+            let revision = one.strip_prefix("if-revision=").expect("an expectation");
+            Expect::Revision(revision.parse().unwrap())
+        }
+        _ => panic!("no such expectation: {options:?}"),
+    }
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    if text == "\"\"" {
+        return Vec::new();
+    }
+    if let Some(count) = text.strip_prefix('@') {
+        return vec![b'x'; count.parse().unwrap()];
+    }
+    let mut parts = text.split("\\x");
+    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    bytes
+}
+
+fn hex_bytes(words: &[&str]) -> Vec<u8> {
+    words.iter().map(|word| u8::from_str_radix(word, 16).unwrap()).collect()
+}
+
+fn show(bytes: &[u8]) -> String {
+    match bytes.len() {
+        0 => "\"\"".to_owned(),
+        1..=32 => bytes.escape_ascii().to_string(),
+        count => format!("@{count}"),
+    }
+}
+
+fn show_row(row: &Row) -> String {
+    let Row { create_revision, mod_revision, version, value } = row;
+    format!(
+        "value={} create_revision={create_revision} mod_revision={mod_revision} version={version}",
+        show(value)
+    )
+}

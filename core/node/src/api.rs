@@ -1,0 +1,250 @@
+//! What goes into a node and what comes out.
+
+use std::collections::BTreeMap;
+
+use keyspace::{Command, Outcome, Query, QueryAnswer};
+use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
+use types::{ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq};
+use wire::PeerMessage;
+
+/// How fast a node's clocks run, in milliseconds and ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Length of one tick: the driver sends [`Input::Tick`] this often.
+    pub tick_ms: u64,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: u64,
+    /// Ticks without a leader before a follower campaigns; randomized between this and twice this.
+    pub election_ticks: u64,
+    /// A request that has found no leader for this long is refused with `NO_QUORUM`, if its deadline
+    /// is not sooner.
+    pub no_quorum_after_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Timing { tick_ms: 20, heartbeat_ticks: 3, election_ticks: 20, no_quorum_after_ms: 2_500 }
+    }
+}
+
+/// Who a node is and how it behaves.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// Which member it is.
+    pub node: NodeId,
+    /// All members, this one included, sorted.
+    pub members: Vec<NodeId>,
+    /// Keyspaces that the first leader creates when the cluster is new.
+    pub keyspaces: Vec<String>,
+    /// Speeds.
+    pub timing: Timing,
+    /// Bounds.
+    pub limits: Limits,
+    /// Seeds every random choice. Differs on every start of a real node.
+    pub seed: u64,
+    /// A bug to run with, in builds made to prove that the checkers catch it.
+    #[cfg(feature = "planted")]
+    pub planted: Option<raft_group::Planted>,
+}
+
+impl NodeConfig {
+    /// Node `node` of `members`, which are sorted here, with default speeds and bounds, no keyspaces,
+    /// and no planted bug.
+    pub fn new(cluster: ClusterId, node: NodeId, mut members: Vec<NodeId>, seed: u64) -> NodeConfig {
+        members.sort();
+        NodeConfig {
+            cluster,
+            node,
+            members,
+            keyspaces: Vec::new(),
+            timing: Timing::default(),
+            limits: Limits::default(),
+            seed,
+            #[cfg(feature = "planted")]
+            planted: None,
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A tick passed.
+    Tick,
+    /// A peer, authenticated as `from`, said something.
+    Peer {
+        /// The sender.
+        from: NodeId,
+        /// What it said.
+        message: PeerMessage,
+    },
+    /// The connection to a peer was lost: what was sent may not have arrived.
+    PeerDown(NodeId),
+    /// A client asks. Exactly one [`Output::Reply`] with this token follows, at the latest at the deadline.
+    Client {
+        /// Chosen by the driver, unique among the waiting ones.
+        token: u64,
+        /// What is asked.
+        request: Request,
+        /// When the client stops waiting, on the monotonic clock.
+        deadline_ms: u64,
+    },
+    /// All batches up to and including this one are durable.
+    Written(WriteSeq),
+    /// Whether the disk has room for log entries (reported when it changes).
+    LogSpace {
+        /// False: client writes are refused with `NO_SPACE`, and entries from a leader are left
+        /// unacknowledged, until it is true again.
+        entries_accepted: bool,
+    },
+    /// A checkpoint job ended. `None`: there was no space; nothing changed.
+    CheckpointDone(Option<CheckpointDone>),
+    /// An install job succeeded.
+    InstallDone(InstallDone),
+}
+
+/// What a client asks of a keyspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The keyspace's name.
+    pub keyspace: String,
+    /// What to do.
+    pub op: Op,
+}
+
+/// A change or a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Replicated, durable on a majority, then applied.
+    Command(Command),
+    /// Linearizable read.
+    Query(Query),
+}
+
+/// An answer with its receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The answer.
+    pub body: ReplyBody,
+    /// What it guarantees.
+    pub receipt: Receipt,
+}
+
+/// The answer to an [`Op`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyBody {
+    /// To a command.
+    Outcome(Outcome),
+    /// To a query.
+    Answer(QueryAnswer),
+}
+
+/// Something the driver must do. Carry them out in the order given.
+#[derive(Debug)]
+pub enum Output {
+    /// Send, best effort: may be lost, repeated or reordered.
+    Send {
+        /// Whom to.
+        to: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Append to the write-ahead log and sync, in order; then [`Input::Written`]. Several batches may
+    /// share one write. If there is no space, keep it and try again; if the disk fails, stop the process.
+    Write(WriteBatch),
+    /// Run off the loop, strictly after every store job given before; then [`Input::CheckpointDone`].
+    Checkpoint(CheckpointJob),
+    /// Run off the loop, strictly after every store job given before; then [`Input::InstallDone`]. A
+    /// failure stops the process.
+    Install(InstallJob),
+    /// The log may free segments without entries from these indexes on.
+    Retain(BTreeMap<GroupId, u64>),
+    /// Answer a client.
+    Reply {
+        /// Its token.
+        token: u64,
+        /// The answer.
+        result: Result<Reply, Problem>,
+    },
+    /// A peer broke the protocol: close its connections.
+    Disconnect {
+        /// Which.
+        peer: NodeId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// For logs and metrics; nothing needs doing.
+    Event(NodeEvent),
+}
+
+/// Something worth telling an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeEvent {
+    /// This node's role in a group, or the leader it knows, changed.
+    Role {
+        /// The group.
+        group: GroupId,
+        /// Role now.
+        role: Role,
+        /// Term now.
+        term: u64,
+        /// The leader it follows, if it knows one.
+        leader: Option<NodeId>,
+    },
+    /// A keyspace's group started here.
+    GroupStarted {
+        /// The group.
+        group: GroupId,
+        /// Its keyspace.
+        keyspace: String,
+    },
+    /// A snapshot begins to stream to a peer.
+    SnapshotSending {
+        /// The group.
+        group: GroupId,
+        /// Receiver.
+        to: NodeId,
+        /// Log index of the snapshot.
+        index: u64,
+    },
+    /// A snapshot from the leader replaced this node's state of a group.
+    SnapshotInstalled {
+        /// The group.
+        group: GroupId,
+        /// Log index of the snapshot.
+        index: u64,
+    },
+    /// Applied writes up to these indexes are in the checkpoint.
+    Checkpointed {
+        /// Per group.
+        applied: BTreeMap<GroupId, u64>,
+    },
+}
+
+/// The replica must stop: going on could break a promise. Keep its files and look at the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// The state store failed or is damaged.
+    #[error(transparent)]
+    Store(#[from] storage::StoreError),
+    /// A committed entry cannot be understood: written by a newer version, or damaged.
+    #[error("group {group} entry {index} cannot be applied: {reason}; start a version that knows it")]
+    Entry {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        index: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The log and the checkpoint on disk do not fit together.
+    #[error("group {group} cannot be recovered: {reason}")]
+    Recover {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,95 @@
+//! One Raft group on this node, with the requests that depend on it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use raft_group::{GroupReady, RaftGroup};
+use storage::StoreError;
+use types::{GroupId, LogPosition, NodeId, Role};
+
+use crate::{forwards::ForwardsSeen, snapshots::Receiving};
+
+/// A group and what waits on it.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub id: GroupId,
+    pub name: String,
+    pub raft: RaftGroup,
+    /// Commands that wait to enter the log.
+    pub proposing: VecDeque<u64>,
+    /// Commands in the log here, by index, with the term in which they entered. If another term's
+    /// entry is applied at the index, the command was replaced and never happens.
+    pub proposed: BTreeMap<u64, (u64, u64)>,
+    pub reads: Reads,
+    /// A snapshot being received.
+    pub receiving: Option<Receiving>,
+    /// A snapshot being installed; the group's log writes wait for it.
+    pub installing: Option<Installing>,
+    /// Since when this node knows no leader.
+    pub leaderless_since_ms: Option<u64>,
+    /// What was last told of the role.
+    pub told: Option<(Role, u64, Option<NodeId>)>,
+    pub forwards: ForwardsSeen,
+    /// Entry bytes applied since the last checkpoint began.
+    pub applied_bytes: u64,
+    pub wants_checkpoint: bool,
+}
+
+/// Reads at the leader, in the order of their three stages.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// Wait for the next ReadIndex.
+    pub waiting: Vec<u64>,
+    /// Wait for a majority to confirm a ReadIndex: by its number, when it was asked, and who waits.
+    pub asked: BTreeMap<u64, (u64, Vec<u64>)>,
+    /// Wait for the state to reach an index.
+    pub confirmed: VecDeque<(u64, Vec<u64>)>,
+}
+
+/// An installation under way.
+#[derive(Debug)]
+pub(crate) struct Installing {
+    pub position: LogPosition,
+    /// Whom to tell when it is done, and of which transfer.
+    pub from: NodeId,
+    pub transfer: u64,
+    /// Writes that must follow it.
+    pub held: Vec<GroupReady>,
+}
+
+impl Group {
+    pub(crate) fn new(id: GroupId, name: String, raft: RaftGroup, now_ms: u64) -> Group {
+        Group {
+            id,
+            name,
+            raft,
+            proposing: VecDeque::new(),
+            proposed: BTreeMap::new(),
+            reads: Reads::default(),
+            receiving: None,
+            installing: None,
+            leaderless_since_ms: Some(now_ms),
+            told: None,
+            forwards: ForwardsSeen::default(),
+            applied_bytes: 0,
+            wants_checkpoint: false,
+        }
+    }
+
+    /// Gives up the snapshot being received, if any, and its file.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn abandon_snapshot(&mut self) -> Result<(), StoreError> {
+        self.receiving.take().map_or(Ok(()), |receiving| receiving.staging.discard())
+    }
+
+    /// Takes out every request that has left no trace in the log: they can be tried elsewhere.
+    pub(crate) fn take_unstarted(&mut self) -> Vec<u64> {
+        let mut ids: Vec<u64> = self.proposing.drain(..).collect();
+        ids.append(&mut self.reads.waiting);
+        for (_, (_, mut asked)) in std::mem::take(&mut self.reads.asked) {
+            ids.append(&mut asked);
+        }
+        ids
+    }
+}

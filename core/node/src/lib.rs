@@ -1,0 +1,25 @@
+//! One node: many Raft groups, the state machines over them, and the clients that wait, behind
+//! [`Node::handle`] and [`Node::poll`]. The server and the simulator drive this same code.
+//!
+//! The driver's loop: call [`Node::handle`] with whatever happened, any number of times; then
+//! [`Node::poll`] once, and carry out every output in order. Nothing here blocks except reads of the
+//! state store; nothing reads a clock, opens a file or draws entropy.
+
+pub mod api;
+mod codec;
+mod forwards;
+mod group;
+mod meta;
+mod node;
+mod problems;
+mod pump;
+mod requests;
+mod routing;
+mod snapshots;
+mod state_jobs;
+pub mod status;
+mod writes;
+
+pub use api::{Fatal, Input, NodeConfig, NodeEvent, Op, Output, Reply, ReplyBody, Request, Timing};
+pub use node::{META_NAME, Node};
+pub use status::{GroupStatus, NodeStatus, ReplicaStatus};

@@ -1,0 +1,290 @@
+//! The node itself: recovery, and the two calls that its driver makes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raft_group::{GroupConfig, RaftGroup, RecoveredLog};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use storage::{
+    GroupState, ReadRows, ScrubJob, Store, StoreError,
+    wal::{Recovered, RecoveredGroup},
+};
+use types::{ErrorCode, GroupId, HardState, LogPosition, NodeId, Now, Problem};
+
+use crate::{
+    api::{Fatal, Input, NodeConfig, NodeEvent, Output},
+    group::Group,
+    meta, problems,
+    requests::{Origin, Requests},
+    snapshots::Sending,
+    status::{GroupStatus, NodeStatus, ReplicaStatus},
+    writes::Writes,
+};
+
+/// Name under which the meta group appears in status; no keyspace may have it.
+pub const META_NAME: &str = "meta";
+
+/// One node. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) config: NodeConfig,
+    pub(crate) boot: u64,
+    pub(crate) store: Store,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) keyspaces: BTreeMap<String, GroupId>,
+    /// Logs on disk of groups that have not started yet, since the meta group has not told of them.
+    pub(crate) unclaimed: BTreeMap<GroupId, RecoveredGroup>,
+    pub(crate) requests: Requests,
+    pub(crate) sending: Sending,
+    pub(crate) writes: Writes,
+    pub(crate) outbox: Vec<Output>,
+    pub(crate) entries_accepted: bool,
+    pub(crate) checkpoint_not_before_ms: u64,
+    /// Keyspaces of the configuration that this node proposed to create, with the meta term.
+    pub(crate) proposed_keyspaces: BTreeSet<(u64, String)>,
+    /// Groups that the meta group told of in this poll.
+    pub(crate) to_start: Vec<(String, GroupId)>,
+}
+
+impl Node {
+    /// Builds a node from what its disk holds.
+    ///
+    /// # Errors
+    /// When the log and the state store do not fit together. Nothing on disk is changed.
+    pub fn recover(now: Now, config: NodeConfig, log: Recovered, store: Store) -> Result<Node, Fatal> {
+        let boot = ChaCha8Rng::seed_from_u64(config.seed).next_u64();
+        let batch_bytes_max = (config.limits.segment_bytes / 4).clamp(1, 8 * 1024 * 1024);
+        let mut node = Node {
+            boot,
+            store,
+            groups: BTreeMap::new(),
+            keyspaces: BTreeMap::new(),
+            unclaimed: log.groups,
+            requests: Requests::default(),
+            sending: Sending::new(now.wall_ms << 16),
+            writes: Writes::new(batch_bytes_max),
+            outbox: Vec::new(),
+            entries_accepted: true,
+            checkpoint_not_before_ms: 0,
+            proposed_keyspaces: BTreeSet::new(),
+            to_start: Vec::new(),
+            config,
+        };
+        node.start_group(now, META_NAME.to_string(), GroupId::META)?;
+        node.start_keyspaces(now)?;
+        Ok(node)
+    }
+
+    /// Takes in one event.
+    ///
+    /// # Errors
+    /// [`Fatal`]: stop the process and keep the files.
+    pub fn handle(&mut self, now: Now, input: Input) -> Result<(), Fatal> {
+        match input {
+            Input::Tick => self.on_tick(now)?,
+            Input::Peer { from, message } => self.on_peer(now, from, message)?,
+            Input::PeerDown(peer) => self.on_peer_down(peer),
+            Input::Client { token, request, deadline_ms } => {
+                self.take_request(Origin::Client { token }, request, deadline_ms, 1);
+            }
+            Input::Written(seq) => {
+                for (group, ready) in self.writes.written(seq) {
+                    if let Some(group) = self.groups.get_mut(&group) {
+                        group.raft.persisted(ready);
+                    }
+                }
+            }
+            Input::LogSpace { entries_accepted } => self.entries_accepted = entries_accepted,
+            Input::CheckpointDone(done) => self.on_checkpoint_done(now, done)?,
+            Input::InstallDone(done) => self.on_install_done(now, done)?,
+        }
+        Ok(())
+    }
+
+    /// Does all work that has become possible, and appends what the driver must carry out.
+    /// Call it after every round of [`Node::handle`].
+    ///
+    /// # Errors
+    /// [`Fatal`]: stop the process and keep the files.
+    pub fn poll(&mut self, now: Now, out: &mut Vec<Output>) -> Result<(), Fatal> {
+        self.route(now);
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in ids {
+            let mut group = self.groups.remove(&id).expect("its id was just listed");
+            let pumped = self.pump(now, &mut group);
+            self.groups.insert(id, group);
+            pumped?;
+        }
+        self.start_keyspaces(now)?;
+        self.create_configured_keyspaces();
+        self.expire(now);
+        self.begin_checkpoint(now);
+        out.append(&mut self.outbox);
+        out.extend(self.writes.drain().into_iter().map(Output::Write));
+        Ok(())
+    }
+
+    fn on_tick(&mut self, now: Now) -> Result<(), Fatal> {
+        for group in self.groups.values_mut() {
+            group.raft.tick();
+            if group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms)) {
+                group.abandon_snapshot()?;
+            }
+        }
+        let (sends, ended) = self.sending.on_tick(now.mono_ms);
+        for (group, to, body) in sends {
+            self.send(group, to, body);
+        }
+        self.report_ended(ended);
+        Ok(())
+    }
+
+    /// Starts the group of every keyspace that the meta group tells of and that does not run yet.
+    fn start_keyspaces(&mut self, now: Now) -> Result<(), Fatal> {
+        let first_start = self.groups.len() == 1;
+        if first_start {
+            self.to_start = meta::keyspaces(&self.store)?;
+        }
+        for (name, id) in std::mem::take(&mut self.to_start) {
+            if !self.groups.contains_key(&id) {
+                self.start_group(now, name.clone(), id)?;
+                self.keyspaces.insert(name.clone(), id);
+                self.outbox.push(Output::Event(NodeEvent::GroupStarted { group: id, keyspace: name }));
+            }
+        }
+        Ok(())
+    }
+
+    fn start_group(&mut self, now: Now, name: String, id: GroupId) -> Result<(), Fatal> {
+        let state = self.store.checkpointed(id);
+        let applied = LogPosition { index: state.applied_index, term: state.applied_term };
+        let log = self.unclaimed.remove(&id);
+        let recovered = match log {
+            Some(log) => {
+                RecoveredLog { hard_state: log.hard_state, start: log.start, entries: log.entries, applied }
+            }
+            None => RecoveredLog {
+                hard_state: HardState::default(),
+                start: LogPosition::default(),
+                entries: Vec::new(),
+                applied,
+            },
+        };
+        let limits = &self.config.limits;
+        let config = GroupConfig {
+            group: id,
+            node: self.config.node,
+            voters: self.config.members.clone(),
+            election_ticks: self.config.timing.election_ticks as usize,
+            heartbeat_ticks: self.config.timing.heartbeat_ticks as usize,
+            log_cache_bytes_max: limits.log_cache_bytes_max,
+            unapplied_bytes_max: limits.unapplied_bytes_max,
+            seed: self.config.seed,
+            #[cfg(feature = "planted")]
+            planted: self.config.planted,
+        };
+        let mut raft = RaftGroup::new(config, recovered)
+            .map_err(|error| Fatal::Recover { group: id, reason: error.to_string() })?;
+        if applied.index > 0 {
+            raft.snapshot_available(applied);
+        }
+        self.groups.insert(id, Group::new(id, name, raft, now.mono_ms));
+        Ok(())
+    }
+
+    /// Replicas that make a majority.
+    pub(crate) fn quorum(&self) -> u32 {
+        self.config.members.len() as u32 / 2 + 1
+    }
+
+    /// Groups that run on this node, meta first.
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.groups.keys().copied().collect()
+    }
+
+    /// A group's consensus state, for status and checks.
+    pub fn raft(&self, group: GroupId) -> Option<&RaftGroup> {
+        self.groups.get(&group).map(|group| &group.raft)
+    }
+
+    /// A group's applied state.
+    pub fn group_state(&self, group: GroupId) -> GroupState {
+        self.store.state(group)
+    }
+
+    /// The group of a keyspace.
+    ///
+    /// # Errors
+    /// `KEYSPACE_NOT_FOUND`.
+    pub fn keyspace_group(&self, name: &str) -> Result<GroupId, Problem> {
+        self.keyspaces.get(name).copied().ok_or_else(|| problems::keyspace_not_found(name))
+    }
+
+    /// Recomputes a group's state hash from its rows, verifying every checksum on the way. Blocks for as
+    /// long as reading the whole group takes.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a checksum does not match.
+    pub fn scrub(&self, group: GroupId) -> Result<u128, StoreError> {
+        self.store.scrub(group)
+    }
+
+    /// Verifying a group's checkpoint as a job that runs off the loop, and the state whose hash it
+    /// must find.
+    pub fn scrub_job(&self, group: GroupId) -> (ScrubJob, GroupState) {
+        (self.store.scrub_job(group), self.store.checkpointed(group))
+    }
+
+    /// Everything that this node knows of itself.
+    pub fn status(&self, _now: Now) -> NodeStatus {
+        NodeStatus {
+            node: self.config.node,
+            members: self.config.members.clone(),
+            groups: self.groups.values().map(|group| self.group_status(group)).collect(),
+            pending_requests: self.requests.len() as u64,
+            disk_has_space: self.entries_accepted,
+        }
+    }
+
+    fn group_status(&self, group: &Group) -> GroupStatus {
+        let raft = group.raft.status();
+        let state = self.store.state(group.id);
+        let replica = |progress: &raft_group::Progress| ReplicaStatus {
+            node: progress.node,
+            matched_index: progress.matched,
+            lag_entries: raft.last_index.saturating_sub(progress.matched),
+            state: progress.state.to_string(),
+            recent_active: progress.recent_active,
+        };
+        GroupStatus {
+            group: group.id,
+            keyspace: group.name.clone(),
+            role: raft.role,
+            term: raft.term,
+            leader: raft.leader,
+            commit_index: raft.commit,
+            applied_index: state.applied_index,
+            last_index: raft.last_index,
+            first_index: raft.first_index,
+            revision: state.revision,
+            state_hash: format!("{:032x}", state.state_hash),
+            keys: state.keys,
+            bytes: state.bytes,
+            replicas: raft.progress.iter().map(replica).collect(),
+        }
+    }
+
+    pub(crate) fn send(&mut self, group: GroupId, to: NodeId, body: wire::PeerBody) {
+        let message = wire::PeerMessage { group: group.0, body: Some(body) };
+        self.outbox.push(Output::Send { to, message });
+    }
+
+    pub(crate) fn disconnect(&mut self, peer: NodeId, reason: impl Into<String>) {
+        self.outbox.push(Output::Disconnect { peer, reason: reason.into() });
+    }
+}
+
+/// Whether a problem only says that the request came to the wrong node.
+pub(crate) fn is_misrouted(problem: &Problem) -> bool {
+    problem.code == ErrorCode::NotLeader && problem.retry_safe()
+}

@@ -1,0 +1,295 @@
+//! One group's turn in a poll: propose, ask for read confirmations, drain the engine, apply, answer.
+
+use keyspace::Outcome;
+use raft_group::{GroupOutput, ProposeError, ReadError};
+use storage::ReadRows;
+use types::{Acks, Entry, GroupId, Guarantee, LogPosition, Now, Receipt, Role};
+use wire::PeerBody;
+
+use crate::{
+    api::{Fatal, NodeEvent, Op, Output, Reply, ReplyBody},
+    group::Group,
+    meta,
+    node::Node,
+    problems,
+    requests::{Place, Waiting},
+};
+
+/// Command bytes proposed per group and poll: bounds a batch, and so the time until the next poll.
+const PROPOSE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// ReadIndex rounds under way per group. Reads that come meanwhile share the next round.
+const READ_ROUNDS_MAX: usize = 8;
+/// Age at which an unconfirmed ReadIndex is asked again under a new number.
+const READ_RETRY_MS: u64 = 300;
+
+impl Node {
+    pub(crate) fn pump(&mut self, now: Now, group: &mut Group) -> Result<(), Fatal> {
+        self.propose(group);
+        self.ask_reads(now, group);
+        let mut output = GroupOutput::default();
+        loop {
+            group.raft.poll(&mut output);
+            let progressed = self.carry_out(now, group, &mut output)?;
+            if !progressed {
+                break;
+            }
+        }
+        self.follow_role(now, group);
+        self.answer_reads(group)?;
+        Ok(())
+    }
+
+    /// Puts waiting commands into the log, as one proposal.
+    fn propose(&mut self, group: &mut Group) {
+        let mut ids = Vec::new();
+        let mut commands = Vec::new();
+        let mut bytes = 0;
+        let overlay_full = self.store.overlay_bytes() >= 2 * self.config.limits.overlay_bytes;
+        while let Some(&id) = group.proposing.front() {
+            // A request that was answered meanwhile (its deadline passed) must not happen any more.
+            let Some(Waiting { request, .. }) = self.requests.get(id) else {
+                group.proposing.pop_front();
+                continue;
+            };
+            let Op::Command(command) = &request.op else { unreachable!("only commands are proposed") };
+            if overlay_full {
+                let problem = problems::overloaded("applied writes in memory", 2 * self.config.limits.overlay_bytes);
+                group.proposing.pop_front();
+                self.answer(id, Err(problem));
+                continue;
+            }
+            let command = keyspace::codec::encode_command(command);
+            if bytes > 0 && bytes + command.len() > PROPOSE_BYTES_MAX {
+                break;
+            }
+            bytes += command.len();
+            commands.push(command.into());
+            ids.push(id);
+            group.proposing.pop_front();
+        }
+        if ids.is_empty() {
+            return;
+        }
+        match group.raft.propose(commands) {
+            Ok(proposed) => {
+                for (index, id) in (proposed.first_index..).zip(ids) {
+                    group.proposed.insert(index, (proposed.term, id));
+                    self.requests.place(id, Place::Proposed(group.id, index));
+                }
+            }
+            Err(ProposeError::Overloaded) => {
+                let limit = self.config.limits.unapplied_bytes_max;
+                for id in ids {
+                    self.answer(id, Err(problems::overloaded("writes not applied yet", limit)));
+                }
+            }
+            Err(ProposeError::NotLeader { .. } | ProposeError::Transferring) => {
+                for id in ids {
+                    self.requests.retry(id, 0);
+                }
+            }
+        }
+    }
+
+    fn ask_reads(&mut self, now: Now, group: &mut Group) {
+        let late = |(asked_ms, _): &(u64, Vec<u64>)| now.mono_ms >= asked_ms + READ_RETRY_MS;
+        let expired: Vec<u64> = group.reads.asked.iter().filter(|(_, asked)| late(asked)).map(|(id, _)| *id).collect();
+        for read in expired {
+            let (_, ids) = group.reads.asked.remove(&read).expect("its number was just listed");
+            group.reads.waiting.extend(ids);
+        }
+        if group.reads.waiting.is_empty() || group.reads.asked.len() >= READ_ROUNDS_MAX {
+            return;
+        }
+        match group.raft.read_index() {
+            Ok(read) => {
+                let ids = std::mem::take(&mut group.reads.waiting);
+                group.reads.asked.insert(read, (now.mono_ms, ids));
+            }
+            Err(ReadError::NotReady) => {}
+            Err(ReadError::NotLeader { .. }) => {
+                for id in std::mem::take(&mut group.reads.waiting) {
+                    self.requests.retry(id, 0);
+                }
+            }
+        }
+    }
+
+    /// Carries out what the engine gave; answers whether there was anything.
+    fn carry_out(&mut self, now: Now, group: &mut Group, output: &mut GroupOutput) -> Result<bool, Fatal> {
+        let mut progressed = false;
+        for (to, message) in output.messages.drain(..) {
+            self.send(group.id, to, PeerBody::Raft(message));
+        }
+        // Entries come before a snapshot in the same round, never after it.
+        if !output.committed.is_empty() {
+            progressed = true;
+            self.apply(group, &output.committed)?;
+            output.committed.clear();
+        }
+        if let Some((ready, position)) = output.install.take() {
+            self.begin_install(group, position)?;
+            for write in output.writes.drain(..) {
+                if write.ready < ready {
+                    self.writes.push(write);
+                } else {
+                    group.installing.as_mut().expect("it was just begun").held.push(write);
+                }
+            }
+        }
+        for write in output.writes.drain(..) {
+            match &mut group.installing {
+                Some(installing) => installing.held.push(write),
+                None => self.writes.push(write),
+            }
+        }
+        for (read, index) in output.reads.drain(..) {
+            if let Some((_, ids)) = group.reads.asked.remove(&read) {
+                group.reads.confirmed.push_back((index, ids));
+            }
+        }
+        for (to, announce) in output.send_snapshot.drain(..) {
+            self.start_sending(now, group, to, announce)?;
+        }
+        group.wants_checkpoint |= std::mem::take(&mut output.wants_checkpoint);
+        Ok(progressed)
+    }
+
+    fn apply(&mut self, group: &mut Group, entries: &[Entry]) -> Result<(), Fatal> {
+        let (role, quorum) = (group.raft.role(), self.quorum());
+        for entry in entries {
+            let position = LogPosition { index: entry.index, term: entry.term };
+            let outcome = keyspace::apply(&mut self.store, group.id, position, &entry.data)
+                .map_err(|error| fatal(group.id, entry.index, error))?;
+            group.applied_bytes += entry.data.len() as u64;
+            if group.id == GroupId::META && matches!(outcome, Some(Outcome::Put { .. })) {
+                self.to_start = meta::keyspaces(&self.store)?;
+            }
+            let Some((term, id)) = group.proposed.remove(&entry.index) else { continue };
+            if term != entry.term {
+                // Another leader's entry took the place of ours: ours never happens.
+                self.requests.retry(id, 0);
+                continue;
+            }
+            let Some(outcome) = outcome else { continue };
+            let held_by = group.raft.matched_count(entry.index).max(quorum);
+            let acks = Acks {
+                required: quorum,
+                got: held_by,
+                of: self.config.members.len() as u32,
+                durable: held_by,
+            };
+            self.answer_with(id, ReplyBody::Outcome(outcome), role, entry.term, acks);
+        }
+        if let Some(last) = entries.last() {
+            group.raft.applied(last.index);
+        }
+        Ok(())
+    }
+
+    /// Answers the reads whose index the state has reached.
+    fn answer_reads(&mut self, group: &mut Group) -> Result<(), Fatal> {
+        let applied = self.store.state(group.id).applied_index;
+        while let Some((index, _)) = group.reads.confirmed.front() {
+            if *index > applied {
+                break;
+            }
+            let (_, ids) = group.reads.confirmed.pop_front().expect("the front was just seen");
+            for id in ids {
+                let Some(waiting) = self.requests.get(id) else { continue };
+                let Op::Query(query) = &waiting.request.op else { unreachable!("only queries are read") };
+                let answer = keyspace::answer(&self.store, group.id, query)?;
+                let quorum = self.quorum();
+                let acks =
+                    Acks { required: quorum, got: quorum, of: self.config.members.len() as u32, durable: 0 };
+                let (role, term) = (group.raft.role(), group.raft.term());
+                self.answer_with(id, ReplyBody::Answer(answer), role, term, acks);
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_with(&mut self, id: u64, body: ReplyBody, role: Role, term: u64, acks: Acks) {
+        let Some(waiting) = self.requests.get(id) else { return };
+        let receipt = Receipt {
+            keyspace: waiting.request.keyspace.clone(),
+            requested: Guarantee::Linearizable,
+            delivered: Guarantee::Linearizable,
+            revision: revision_of(&body),
+            staleness_ms: Some(0),
+            acks,
+            served_by: self.config.node,
+            role,
+            term,
+            attempts: waiting.attempts,
+        };
+        self.answer(id, Ok(Reply { body, receipt }));
+    }
+
+    /// Notices a change of role or leader: tells of it, and sends requests that left no trace elsewhere.
+    fn follow_role(&mut self, now: Now, group: &mut Group) {
+        let seen = (group.raft.role(), group.raft.term(), group.raft.leader());
+        let (role, term, leader) = seen;
+        match (leader, group.leaderless_since_ms) {
+            (None, None) => group.leaderless_since_ms = Some(now.mono_ms),
+            (Some(_), Some(_)) => group.leaderless_since_ms = None,
+            _ => {}
+        }
+        if group.told == Some(seen) {
+            return;
+        }
+        group.told = Some(seen);
+        if role != Role::Leader {
+            for id in group.take_unstarted() {
+                self.requests.retry(id, 0);
+            }
+            let ended = self.sending.drop_where(|at, _| at == group.id);
+            for end in ended {
+                group.raft.report_snapshot(end.to, end.ok);
+            }
+        }
+        self.outbox.push(Output::Event(NodeEvent::Role { group: group.id, role, term, leader }));
+    }
+
+    /// The meta leader creates the keyspaces of the configuration that do not exist yet.
+    pub(crate) fn create_configured_keyspaces(&mut self) {
+        let meta = self.groups.get_mut(&GroupId::META).expect("the meta group always runs");
+        if meta.raft.role() != Role::Leader || self.keyspaces.len() >= self.config.keyspaces.len() {
+            return;
+        }
+        let term = meta.raft.term();
+        for name in &self.config.keyspaces {
+            let proposed = (term, name.clone());
+            if self.keyspaces.contains_key(name) || self.proposed_keyspaces.contains(&proposed) {
+                continue;
+            }
+            let command = keyspace::Command::Put {
+                key: meta::keyspace_key(name),
+                value: prost::Message::encode_to_vec(&meta::KeyspaceRecord::raft()),
+                expect: keyspace::Expect::Absent,
+            };
+            if meta.raft.propose(vec![keyspace::codec::encode_command(&command).into()]).is_ok() {
+                self.proposed_keyspaces.retain(|(of_term, _)| *of_term == term);
+                self.proposed_keyspaces.insert(proposed);
+            }
+        }
+    }
+}
+
+fn revision_of(body: &ReplyBody) -> u64 {
+    match body {
+        ReplyBody::Outcome(
+            Outcome::Put { revision, .. } | Outcome::Deleted { revision, .. } | Outcome::Conflict { revision, .. },
+        ) => *revision,
+        ReplyBody::Answer(
+            keyspace::QueryAnswer::Get { revision, .. } | keyspace::QueryAnswer::Range { revision, .. },
+        ) => *revision,
+    }
+}
+
+fn fatal(group: GroupId, index: u64, error: keyspace::ApplyError) -> Fatal {
+    match error {
+        keyspace::ApplyError::Store(error) => Fatal::Store(error),
+        other => Fatal::Entry { group, index, reason: other.to_string() },
+    }
+}

@@ -1,0 +1,128 @@
+//! Requests that wait for an answer on this node, its own clients' and those that peers sent on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use types::{GroupId, NodeId};
+
+use crate::api::{Op, Request};
+
+/// Who gets the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client of this node.
+    Client {
+        /// The driver's name for it.
+        token: u64,
+    },
+    /// A peer, on behalf of its client.
+    Peer {
+        /// Which.
+        from: NodeId,
+        /// Its boot.
+        boot: u64,
+        /// Its name for the request.
+        id: u64,
+    },
+}
+
+/// How far a request has come. What may have happened to it follows from this alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Looking for a leader. Nothing was done.
+    Unrouted,
+    /// Waiting at this leader to enter the log, or to be read. Nothing was done.
+    Queued(GroupId),
+    /// In this node's log at this index; may be committed.
+    Proposed(GroupId, u64),
+    /// Waiting for the confirmation that this leader still leads, or for the state to catch up.
+    Reading(GroupId),
+    /// Sent to the leader; it may have done anything.
+    Forwarded(GroupId, NodeId),
+}
+
+/// One waiting request.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub origin: Origin,
+    pub request: Request,
+    pub deadline_ms: u64,
+    /// Not routed again before this time, so that two nodes that disagree about the leader do not spin.
+    pub not_before_ms: u64,
+    /// Tries so far.
+    pub attempts: u32,
+    pub place: Place,
+}
+
+impl Waiting {
+    pub(crate) fn is_query(&self) -> bool {
+        matches!(self.request.op, Op::Query(_))
+    }
+}
+
+/// All waiting requests, by a number that is unique in this boot.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    last_id: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    deadlines: BTreeSet<(u64, u64)>,
+    unrouted: BTreeSet<u64>,
+}
+
+impl Requests {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn insert(&mut self, origin: Origin, request: Request, deadline_ms: u64, attempts: u32) {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.deadlines.insert((deadline_ms, id));
+        self.unrouted.insert(id);
+        let place = Place::Unrouted;
+        self.waiting.insert(id, Waiting { origin, request, deadline_ms, not_before_ms: 0, attempts, place });
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Waiting> {
+        self.waiting.get(&id)
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&id)?;
+        self.deadlines.remove(&(waiting.deadline_ms, id));
+        self.unrouted.remove(&id);
+        Some(waiting)
+    }
+
+    pub(crate) fn place(&mut self, id: u64, place: Place) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.place = place;
+            self.unrouted.remove(&id);
+        }
+    }
+
+    /// Back to looking for a leader, since nothing was done yet. Does nothing for an answered request.
+    pub(crate) fn retry(&mut self, id: u64, not_before_ms: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.place = Place::Unrouted;
+            waiting.attempts += 1;
+            waiting.not_before_ms = not_before_ms;
+            self.unrouted.insert(id);
+        }
+    }
+
+    /// Those to be routed now.
+    pub(crate) fn routable(&self, now_ms: u64) -> Vec<u64> {
+        let due = |id: &&u64| self.waiting.get(id).is_some_and(|waiting| waiting.not_before_ms <= now_ms);
+        self.unrouted.iter().filter(due).copied().collect()
+    }
+
+    /// Those whose deadline is at or before `by_ms`.
+    pub(crate) fn due(&self, by_ms: u64) -> Vec<u64> {
+        self.deadlines.range(..=(by_ms, u64::MAX)).map(|(_, id)| *id).collect()
+    }
+
+    /// Those at a place that `wanted` picks.
+    pub(crate) fn at(&self, wanted: impl Fn(Place) -> bool) -> Vec<u64> {
+        self.waiting.iter().filter(|(_, waiting)| wanted(waiting.place)).map(|(id, _)| *id).collect()
+    }
+}

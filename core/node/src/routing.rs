@@ -1,0 +1,261 @@
+//! From a request to its leader and back: local, forwarded, or refused with the reason.
+
+use types::{Applied, Problem, Role};
+use types::{GroupId, NodeId, Now};
+use wire::{
+    PeerBody, PeerMessage,
+    message::{Forward, ForwardReply, RaftKind},
+};
+
+use crate::{
+    api::{Fatal, Op, Output, Reply, Request},
+    codec,
+    node::{META_NAME, Node, is_misrouted},
+    problems,
+    requests::{Origin, Place},
+};
+
+impl Node {
+    /// Sends every request that is looking for a leader to one, if one is known.
+    pub(crate) fn route(&mut self, now: Now) {
+        for id in self.requests.routable(now.mono_ms) {
+            let Some(waiting) = self.requests.get(id) else { continue };
+            let name = waiting.request.keyspace.as_str();
+            let Some(&group_id) = self.keyspaces.get(name) else {
+                // A keyspace of the configuration is about to be created; any other does not exist.
+                if name == META_NAME || !self.config.keyspaces.iter().any(|configured| configured == name) {
+                    let problem = problems::keyspace_not_found(name);
+                    self.answer(id, Err(problem));
+                } else {
+                    self.refuse_if_leaderless(now, id, GroupId::META);
+                }
+                continue;
+            };
+            let group = self.groups.get_mut(&group_id).expect("a keyspace's group runs");
+            let role = group.raft.role();
+            match (role, group.raft.leader(), waiting.origin) {
+                (Role::Leader, _, _) => match &waiting.request.op {
+                    Op::Command(_) if !self.entries_accepted => self.answer(id, Err(problems::no_space())),
+                    Op::Command(_) => {
+                        group.proposing.push_back(id);
+                        self.requests.place(id, Place::Queued(group_id));
+                    }
+                    Op::Query(_) => {
+                        group.reads.waiting.push(id);
+                        self.requests.place(id, Place::Reading(group_id));
+                    }
+                },
+                (_, leader, Origin::Peer { .. }) => self.answer(id, Err(problems::not_leader(leader))),
+                (_, Some(leader), Origin::Client { .. }) => self.forward(now, id, group_id, leader),
+                (_, None, Origin::Client { .. }) => self.refuse_if_leaderless(now, id, group_id),
+            }
+        }
+    }
+
+    /// Admits a request, or refuses it at once.
+    pub(crate) fn take_request(&mut self, origin: Origin, request: Request, deadline_ms: u64, attempts: u32) {
+        let valid = match &request.op {
+            Op::Command(command) => command.validate(),
+            Op::Query(query) => query.validate(),
+        };
+        let limit = self.config.limits.pending_requests_max;
+        if let Err(problem) = valid {
+            self.reply(origin, Err(problem));
+        } else if self.requests.len() >= limit {
+            self.reply(origin, Err(problems::overloaded("requests waiting on this node", limit)));
+        } else {
+            self.requests.insert(origin, request, deadline_ms, attempts);
+        }
+    }
+
+    fn forward(&mut self, now: Now, id: u64, group_id: GroupId, leader: NodeId) {
+        let Some(waiting) = self.requests.get(id) else { return };
+        let left_ms = waiting.deadline_ms.saturating_sub(now.mono_ms);
+        let forward = Forward {
+            id,
+            // The leader gives up a little sooner, so that its answer, which knows more, arrives in time.
+            timeout_ms: left_ms - (left_ms / 8).min(100),
+            request: codec::encode_request(&waiting.request).into(),
+            attempt: waiting.attempts,
+            term: self.groups[&group_id].raft.term(),
+            boot: self.boot,
+        };
+        self.requests.place(id, Place::Forwarded(group_id, leader));
+        self.send(group_id, leader, PeerBody::Forward(forward));
+    }
+
+    fn refuse_if_leaderless(&mut self, now: Now, id: u64, group: GroupId) {
+        let since = self.groups.get(&group).and_then(|group| group.leaderless_since_ms);
+        let limit_ms = self.config.timing.no_quorum_after_ms;
+        if since.is_some_and(|since| now.mono_ms >= since + limit_ms)
+            && let Some(waiting) = self.requests.get(id)
+        {
+            let problem = problems::no_quorum_refused(&waiting.request.keyspace);
+            self.answer(id, Err(problem));
+        }
+    }
+
+    /// One message from a peer. What breaks the protocol closes the connection; nothing a peer says
+    /// can stop this node.
+    pub(crate) fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage) -> Result<(), Fatal> {
+        let id = GroupId(message.group);
+        let Some(body) = message.body else { return Ok(()) };
+        if let PeerBody::ForwardReply(reply) = body {
+            self.on_forward_reply(now, from, &reply);
+            return Ok(());
+        }
+        // A group that has not started here yet: the peer repeats what matters.
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
+        match body {
+            PeerBody::Raft(raft) => {
+                if raft.kind == RaftKind::Snapshot as i32 {
+                    self.disconnect(from, "a snapshot was announced without its data");
+                    return Ok(());
+                }
+                let is_append = raft.kind == RaftKind::Append as i32 && !raft.entries.is_empty();
+                let overlay_full = self.store.overlay_bytes() >= 2 * self.config.limits.overlay_bytes;
+                if is_append && (!self.entries_accepted || overlay_full || !group.raft.can_accept_entries()) {
+                    // Unacknowledged, so the leader sends it again when there is room.
+                    return Ok(());
+                }
+                if let Err(error) = group.raft.step(from, raft) {
+                    self.disconnect(from, error.to_string());
+                }
+            }
+            PeerBody::Forward(forward) => self.on_forward(now, from, id, &forward),
+            PeerBody::SnapshotChunk(chunk) => self.on_snapshot_chunk(now, from, id, chunk)?,
+            PeerBody::SnapshotAck(ack) => {
+                let (sends, ended) = self.sending.on_ack(now.mono_ms, id, from, ack)?;
+                for body in sends {
+                    self.send(id, from, body);
+                }
+                self.report_ended(ended);
+            }
+            PeerBody::ForwardReply(_) => unreachable!("handled above"),
+        }
+        Ok(())
+    }
+
+    fn on_forward(&mut self, now: Now, from: NodeId, id: GroupId, forward: &Forward) {
+        let group = self.groups.get_mut(&id).expect("the caller found it");
+        let origin = Origin::Peer { from, boot: forward.boot, id: forward.id };
+        let term = group.raft.term();
+        if group.raft.role() != Role::Leader || term != forward.term {
+            let leader = group.raft.leader();
+            return self.reply(origin, Err(problems::not_leader(leader)));
+        }
+        if !group.forwards.first_time(term, from, forward.boot, forward.id) {
+            return;
+        }
+        match codec::decode_request(&forward.request) {
+            Ok(request) => {
+                let deadline_ms = now.mono_ms + forward.timeout_ms.min(FORWARD_TIMEOUT_MS_MAX);
+                self.take_request(origin, request, deadline_ms, forward.attempt.max(1));
+            }
+            Err(error) => self.disconnect(from, format!("a forwarded request cannot be read: {error}")),
+        }
+    }
+
+    fn on_forward_reply(&mut self, now: Now, from: NodeId, reply: &ForwardReply) {
+        let Some(waiting) = self.requests.get(reply.id) else { return };
+        let expected = matches!(waiting.place, Place::Forwarded(_, leader) if leader == from);
+        if reply.boot != self.boot || !expected {
+            return;
+        }
+        match codec::decode_reply(&reply.reply) {
+            Ok(Err(problem)) if is_misrouted(&problem) => {
+                self.requests.retry(reply.id, now.mono_ms + 2 * self.config.timing.tick_ms);
+            }
+            Ok(result) => self.answer(reply.id, result),
+            Err(error) => self.disconnect(from, format!("an answer cannot be read: {error}")),
+        }
+    }
+
+    /// What was sent to the peer may not have arrived, and what it answered may be lost.
+    pub(crate) fn on_peer_down(&mut self, peer: NodeId) {
+        for group in self.groups.values_mut() {
+            group.raft.report_unreachable(peer);
+        }
+        let ended = self.sending.drop_where(|_, to| to == peer);
+        self.report_ended(ended);
+        for id in self.requests.at(|place| matches!(place, Place::Forwarded(_, leader) if leader == peer)) {
+            match self.requests.get(id) {
+                Some(waiting) if waiting.is_query() => self.requests.retry(id, 0),
+                _ => self.answer(id, Err(problems::leader_lost(peer))),
+            }
+        }
+    }
+
+    /// Answers the requests whose time is up, and those that nothing can help any more.
+    pub(crate) fn expire(&mut self, now: Now) {
+        // Two ticks early, so that the answer leaves before the deadline and not after it.
+        let by_ms = now.mono_ms + 2 * self.config.timing.tick_ms;
+        for id in self.requests.due(by_ms) {
+            let problem = self.why_late(id);
+            self.answer(id, Err(problem));
+        }
+        let limit_ms = self.config.timing.no_quorum_after_ms;
+        let lost: Vec<GroupId> = self
+            .groups
+            .values()
+            .filter(|group| !group.proposed.is_empty())
+            .filter(|group| group.leaderless_since_ms.is_some_and(|since| now.mono_ms >= since + limit_ms))
+            .map(|group| group.id)
+            .collect();
+        for group in lost {
+            for id in self.requests.at(|place| matches!(place, Place::Proposed(at, _) if at == group)) {
+                let name = &self.groups[&group].name;
+                let problem = problems::no_quorum_unknown(name);
+                self.answer(id, Err(problem));
+            }
+        }
+    }
+
+    fn why_late(&self, id: u64) -> Problem {
+        let Some(waiting) = self.requests.get(id) else { return problems::deadline_not_applied() };
+        let name = &waiting.request.keyspace;
+        let leaderless = |group: GroupId| self.groups.get(&group).is_none_or(|group| group.raft.leader().is_none());
+        match waiting.place {
+            Place::Unrouted => {
+                let group = self.keyspaces.get(name).copied().unwrap_or(GroupId::META);
+                if leaderless(group) { problems::no_quorum_refused(name) } else { problems::deadline_not_applied() }
+            }
+            Place::Queued(_) => problems::deadline_not_applied(),
+            Place::Reading(_) => problems::read_unconfirmed(name),
+            Place::Proposed(group, index) => {
+                let committed = self.groups.get(&group).is_some_and(|group| group.raft.commit_index() >= index);
+                if committed { problems::deadline_unknown() } else { problems::no_quorum_unknown(name) }
+            }
+            Place::Forwarded(group, _) if waiting.is_query() || leaderless(group) => {
+                let problem = if leaderless(group) {
+                    problems::no_quorum_unknown(name)
+                } else {
+                    problems::deadline_unknown()
+                };
+                let applied = if waiting.is_query() { Applied::NotApplied } else { Applied::Unknown };
+                Problem { applied, ..problem }
+            }
+            Place::Forwarded(..) => problems::deadline_unknown(),
+        }
+    }
+
+    /// Ends a request.
+    pub(crate) fn answer(&mut self, id: u64, result: Result<Reply, Problem>) {
+        if let Some(waiting) = self.requests.remove(id) {
+            self.reply(waiting.origin, result);
+        }
+    }
+
+    fn reply(&mut self, origin: Origin, result: Result<Reply, Problem>) {
+        match origin {
+            Origin::Client { token } => self.outbox.push(Output::Reply { token, result }),
+            Origin::Peer { from, boot, id } => {
+                let reply = ForwardReply { id, boot, reply: codec::encode_reply(&result).into() };
+                self.send(GroupId::META, from, PeerBody::ForwardReply(reply));
+            }
+        }
+    }
+}
+
+/// Longest time that a forwarded request may wait here, whatever its sender says.
+const FORWARD_TIMEOUT_MS_MAX: u64 = 60_000;

@@ -1,0 +1,106 @@
+//! The rows of one group's state, as a state machine reads and changes them.
+
+use types::GroupId;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::StoreError;
+
+/// One key's newest value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Revision that created the key (and since which it was not deleted).
+    pub create_revision: u64,
+    /// Revision of the last change.
+    pub mod_revision: u64,
+    /// Changes since creation, from 1.
+    pub version: u64,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// A row without its value: what deciding about a write needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowMeta {
+    /// See [`Row::create_revision`].
+    pub create_revision: u64,
+    /// See [`Row::mod_revision`].
+    pub mod_revision: u64,
+    /// See [`Row::version`].
+    pub version: u64,
+    /// Length of the value in bytes.
+    pub value_bytes: u64,
+    /// `xxh3_64` of the value.
+    pub value_hash: u64,
+}
+
+impl RowMeta {
+    /// The description of `row`: its value replaced by length and hash.
+    pub fn of(row: &Row) -> RowMeta {
+        RowMeta {
+            create_revision: row.create_revision,
+            mod_revision: row.mod_revision,
+            version: row.version,
+            value_bytes: row.value.len() as u64,
+            value_hash: xxh3_64(&row.value),
+        }
+    }
+}
+
+/// What one live row adds to [`GroupState::state_hash`]: `xxh3_128` of a canonical encoding of the
+/// row. The bytes are fixed by `docs/internals/state-hash.md`; changing them would make replicas of
+/// different versions disagree.
+pub fn row_hash(key: &[u8], meta: &RowMeta) -> u128 {
+    let mut bytes = Vec::with_capacity(48 + key.len());
+    bytes.extend_from_slice(&(key.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(key);
+    for field in [meta.create_revision, meta.mod_revision, meta.version, meta.value_bytes, meta.value_hash] {
+        bytes.extend_from_slice(&field.to_le_bytes());
+    }
+    xxh3_128(&bytes)
+}
+
+/// What a group's state machine carries beside its rows; stored with them atomically.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupState {
+    /// Index of the last applied entry.
+    pub applied_index: u64,
+    /// Term of the last applied entry.
+    pub applied_term: u64,
+    /// Revision of the last change; 0 before the first.
+    pub revision: u64,
+    /// Wrapping sum of the hashes of all live rows (see `docs/internals/state-hash.md`).
+    pub state_hash: u128,
+    /// Live keys.
+    pub keys: u64,
+    /// Bytes of live keys and values.
+    pub bytes: u64,
+}
+
+/// Reading one group's newest rows.
+pub trait ReadRows {
+    /// The group's state at this moment.
+    fn state(&self, group: GroupId) -> GroupState;
+    /// A key's row without its value.
+    fn meta(&self, group: GroupId, key: &[u8]) -> Result<Option<RowMeta>, StoreError>;
+    /// A key's row.
+    fn get(&self, group: GroupId, key: &[u8]) -> Result<Option<Row>, StoreError>;
+    /// Rows with `start <= key`, and `key < end` when there is an end, in key order, until `visit`
+    /// answers false.
+    fn scan(
+        &self,
+        group: GroupId,
+        start: &[u8],
+        end: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], Row) -> bool,
+    ) -> Result<(), StoreError>;
+}
+
+/// Changing one group's rows, while applying one entry.
+pub trait WriteRows: ReadRows {
+    /// Puts a row, whose `mod_revision` is above the revision of the group's state.
+    fn put(&mut self, group: GroupId, key: &[u8], row: Row);
+    /// Removes a row; of a key that is not there, does nothing.
+    fn delete(&mut self, group: GroupId, key: &[u8]);
+    /// Ends the entry: from now on the group is in this state.
+    fn set_state(&mut self, group: GroupId, state: GroupState);
+}

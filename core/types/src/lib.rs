@@ -1,0 +1,17 @@
+//! The words every other room uses: identifiers, time, log entries, limits, receipts and errors.
+//!
+//! Nothing here performs I/O, reads a clock or allocates without a stated bound.
+
+pub mod entry;
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod receipt;
+pub mod time;
+
+pub use entry::{Entry, GroupWrite, HardState, LogPosition, WriteBatch, WriteSeq};
+pub use error::{Applied, ErrorCode, Problem};
+pub use ids::{ClusterId, GroupId, NodeId};
+pub use limits::Limits;
+pub use receipt::{Acks, Guarantee, Receipt, Role};
+pub use time::Now;

@@ -1,0 +1,57 @@
+//! Every bound that a user or a peer can run into, in one place, with its default and reason.
+
+/// Longest key, in bytes. Keys live in index pages and in memory; etcd and Redis users stay far below.
+pub const KEY_BYTES_MAX: usize = 4 * 1024;
+/// Largest value, in bytes: one entry must fit a peer frame with room to spare.
+pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// Most items in one page of a range read.
+pub const RANGE_ITEMS_MAX: u32 = 1_000;
+/// Most bytes of keys and values in one page of a range read (one item is always returned).
+pub const RANGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Longest keyspace name, in bytes.
+pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
+/// Largest peer frame, in bytes, after decompression as well as before.
+pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most peer messages in one frame.
+pub const FRAME_MESSAGES_MAX: usize = 4_096;
+/// Uncompressed bytes of one snapshot chunk.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Bounds that depend on the machine; the simulator uses small ones to reach rare paths quickly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entry bytes that one group keeps in memory for followers that lag. A follower further behind
+    /// gets a snapshot.
+    pub log_cache_bytes_max: u64,
+    /// Entry bytes proposed and not yet applied, per group; beyond it proposals are `OVERLOADED`.
+    pub unapplied_bytes_max: u64,
+    /// Client requests waiting on one node; beyond it they are `OVERLOADED`.
+    pub pending_requests_max: usize,
+    /// Bytes of applied writes in memory before a checkpoint begins.
+    pub overlay_bytes: u64,
+    /// Entry bytes written since the last checkpoint before the next begins, so that overwriting one
+    /// key forever still frees log segments.
+    pub log_bytes_per_checkpoint: u64,
+    /// Bytes of one write-ahead log segment file.
+    pub segment_bytes: u64,
+    /// Memory for the state store's page cache, in bytes.
+    pub store_cache_bytes: usize,
+    /// Client writes are refused with `NO_SPACE` while the disk has less than this free.
+    pub disk_free_bytes_min: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Limits {
+            log_cache_bytes_max: 128 * MIB,
+            unapplied_bytes_max: 32 * MIB,
+            pending_requests_max: 16_384,
+            overlay_bytes: 32 * MIB,
+            log_bytes_per_checkpoint: 64 * MIB,
+            segment_bytes: 32 * MIB,
+            store_cache_bytes: 128 * MIB as usize,
+            disk_free_bytes_min: 128 * MIB,
+        }
+    }
+}

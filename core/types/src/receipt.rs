@@ -1,0 +1,76 @@
+//! What an answer guarantees. A receipt is never stronger than the truth; what cannot be known is
+//! said to be unknown.
+
+use serde::{Deserialize, Serialize};
+
+use crate::NodeId;
+
+/// The consistency that an answer was asked for, or kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guarantee {
+    /// The operation took effect at one instant between its call and its answer (Herlihy and Wing 1990).
+    Linearizable,
+}
+
+/// What a node is in the group that served a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Orders writes in its term.
+    Leader,
+    /// Replicates.
+    Follower,
+    /// Asks for votes, or asks whether it could win them.
+    Candidate,
+}
+
+impl Role {
+    /// The lower-case name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Leader => "leader",
+            Role::Follower => "follower",
+            Role::Candidate => "candidate",
+        }
+    }
+}
+
+/// How many replicas hold a write at the moment it was answered. For a read: how many confirmed
+/// that the leader still leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acks {
+    /// Replicas that had to hold it before the answer.
+    pub required: u32,
+    /// Replicas known to hold it when the answer left.
+    pub got: u32,
+    /// Replicas of the group.
+    pub of: u32,
+    /// Replicas known to hold it on disk (synced) when the answer left. 0 for reads.
+    pub durable: u32,
+}
+
+/// What one answer guarantees. The JSON form is the `Quorate-Receipt` header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The keyspace asked.
+    pub keyspace: String,
+    /// What was asked for.
+    pub requested: Guarantee,
+    /// What was kept.
+    pub delivered: Guarantee,
+    /// The keyspace's revision that the answer reflects.
+    pub revision: u64,
+    /// Upper bound of the answer's age in milliseconds; 0 when linearizable.
+    pub staleness_ms: Option<u64>,
+    /// Replicas behind the answer.
+    pub acks: Acks,
+    /// The node that decided the answer (not one that merely forwarded it).
+    pub served_by: NodeId,
+    /// That node's role.
+    pub role: Role,
+    /// The term in which it was decided.
+    pub term: u64,
+    /// Times the request was tried inside the cluster, 1 when the first try was answered.
+    pub attempts: u32,
+}

@@ -1,0 +1,271 @@
+//! The HTTP API as calls: keys, values, pages and status. See `docs/reference/http-api.md`.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
+use serde::Deserialize;
+
+use super::{
+    Call, Client, Endpoint, Repeat,
+    answer::{Answer, AttemptError, CallError},
+};
+
+/// Everything but the unreserved characters of RFC 3986, so that a key is always one path segment.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Percent-encodes a key or name as one path segment or query value.
+pub fn encode(bytes: &[u8]) -> PercentEncode<'_> {
+    percent_encode(bytes, SEGMENT)
+}
+
+/// What must hold for a change to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    Always,
+    /// The key does not exist.
+    Absent,
+    /// The key was last modified at this revision.
+    Revision(u64),
+}
+
+impl Condition {
+    fn headers(self) -> Vec<(HeaderName, HeaderValue)> {
+        match self {
+            Condition::Always => Vec::new(),
+            Condition::Absent => vec![(header::IF_NONE_MATCH, HeaderValue::from_static("*"))],
+            Condition::Revision(revision) => {
+                let value = HeaderValue::try_from(format!("\"{revision}\"")).expect("digits and quotes");
+                vec![(header::IF_MATCH, value)]
+            }
+        }
+    }
+}
+
+/// One item of a page.
+#[derive(Clone, Debug)]
+pub struct ListedItem {
+    /// The key's bytes.
+    pub key: Bytes,
+    /// The value's bytes, if values were asked for.
+    pub value: Option<Bytes>,
+    /// The item as the node sent it.
+    pub json: serde_json::Value,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Items in key order.
+    pub items: Vec<ListedItem>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Which page.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest<'a> {
+    /// Keys that begin with these bytes.
+    pub prefix: &'a [u8],
+    /// Most items.
+    pub limit: u32,
+    /// The `next` of the page before.
+    pub cursor: Option<&'a str>,
+    /// Whether values are wanted.
+    pub values: bool,
+}
+
+/// One keyspace of a cluster.
+#[derive(Clone)]
+pub struct Keyspace {
+    client: Client,
+    path: String,
+}
+
+impl Keyspace {
+    /// The keyspace of this name.
+    pub fn new(client: Client, name: &str) -> Keyspace {
+        let path = format!("/v1/keyspaces/{}/keys", encode(name.as_bytes()));
+        Keyspace { client, path }
+    }
+
+    /// The client below.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Writes a value.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `maybe_applied` says whether the write may have happened.
+    pub async fn put(
+        &self,
+        key: &[u8],
+        value: Bytes,
+        condition: Condition,
+        repeat: Repeat,
+    ) -> Result<Answer, CallError> {
+        self.client.call(&self.key_call(Method::PUT, key, condition, value, repeat)).await
+    }
+
+    /// Reads a value with a strong read.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a missing key is the problem `KEY_NOT_FOUND`.
+    pub async fn get(&self, key: &[u8]) -> Result<Answer, CallError> {
+        self.client
+            .call(&self.key_call(Method::GET, key, Condition::Always, Bytes::new(), Repeat::Read))
+            .await
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a missing key is the problem `KEY_NOT_FOUND`.
+    pub async fn delete(
+        &self,
+        key: &[u8],
+        condition: Condition,
+        repeat: Repeat,
+    ) -> Result<Answer, CallError> {
+        self.client.call(&self.key_call(Method::DELETE, key, condition, Bytes::new(), repeat)).await
+    }
+
+    /// Deletes a key that only the caller writes; that it is gone already is success.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn remove(&self, key: &[u8]) -> Result<(), CallError> {
+        match self.delete(key, Condition::Always, Repeat::Idempotent).await {
+            Err(error) if error.code() != Some("KEY_NOT_FOUND") => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads one page of a listing.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn page(&self, request: PageRequest<'_>) -> Result<Page, CallError> {
+        let mut path = format!("{}?prefix={}&limit={}", self.path, encode(request.prefix), request.limit);
+        if request.values {
+            path += "&values=true";
+        }
+        if let Some(cursor) = request.cursor {
+            path += &format!("&cursor={}", encode(cursor.as_bytes()));
+        }
+        let call =
+            Call { method: Method::GET, path, headers: Vec::new(), body: Bytes::new(), repeat: Repeat::Read };
+        let answer = self.client.call(&call).await?;
+        parse_page(&answer.body).ok_or_else(|| self.foreign(answer.attempts))
+    }
+
+    fn key_call(
+        &self,
+        method: Method,
+        key: &[u8],
+        condition: Condition,
+        body: Bytes,
+        repeat: Repeat,
+    ) -> Call {
+        Call {
+            method,
+            path: format!("{}/{}", self.path, encode(key)),
+            headers: condition.headers(),
+            body,
+            repeat,
+        }
+    }
+
+    fn foreign(&self, attempts: u32) -> CallError {
+        CallError {
+            error: AttemptError::Foreign { status: StatusCode::OK.as_u16() },
+            endpoint: self.client.endpoints()[0].clone(),
+            attempts,
+            maybe_applied: false,
+            repeat: Repeat::Read,
+        }
+    }
+}
+
+/// How long one node may take to answer for its status.
+const STATUS_WAIT: Duration = Duration::from_millis(1_500);
+
+/// Asks one node for its status, once.
+///
+/// # Errors
+/// See [`CallError`].
+pub async fn status_once(client: &Client, endpoint: &Endpoint) -> Result<serde_json::Value, CallError> {
+    let call = Call {
+        method: Method::GET,
+        path: "/v1/status".to_owned(),
+        headers: Vec::new(),
+        body: Bytes::new(),
+        repeat: Repeat::Read,
+    };
+    let answer = client.attempt(endpoint, &call, STATUS_WAIT).await;
+    let status = answer.and_then(|answer| {
+        serde_json::from_slice(&answer.body)
+            .map_err(|_| AttemptError::Foreign { status: StatusCode::OK.as_u16() })
+    });
+    status.map_err(|error| CallError {
+        error,
+        endpoint: endpoint.clone(),
+        attempts: 1,
+        maybe_applied: false,
+        repeat: Repeat::Read,
+    })
+}
+
+fn parse_page(body: &[u8]) -> Option<Page> {
+    #[derive(Deserialize)]
+    struct Wire {
+        items: Vec<serde_json::Value>,
+        next: Option<String>,
+    }
+    let wire: Wire = serde_json::from_slice(body).ok()?;
+    let items = wire.items.into_iter().map(|json| {
+        let key = decode(json.get("key_base64")?)?;
+        let value = match json.get("value_base64") {
+            None | Some(serde_json::Value::Null) => None,
+            Some(value) => Some(decode(value)?),
+        };
+        Some(ListedItem { key, value, json })
+    });
+    Some(Page { items: items.collect::<Option<_>>()?, next: wire.next })
+}
+
+fn decode(value: &serde_json::Value) -> Option<Bytes> {
+    BASE64_STANDARD.decode(value.as_str()?).ok().map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_segment() {
+        assert_eq!(encode(b"a/b c%\0\xff").to_string(), "a%2Fb%20c%25%00%FF");
+        assert_eq!(encode(b"..").to_string(), "..");
+    }
+
+    #[test]
+    fn a_page_is_parsed_or_refused_as_a_whole() {
+        let page = br#"{"items":[{"key":"a","key_base64":"YQ==","value_base64":"/w=="}],"next":"c"}"#;
+        let page = parse_page(page).expect("well formed");
+        assert_eq!((&page.items[0].key[..], page.items[0].value.as_deref()), (&b"a"[..], Some(&b"\xff"[..])));
+        assert_eq!(page.next.as_deref(), Some("c"));
+        assert!(parse_page(br#"{"items":[{"key_base64":"?"}],"next":null}"#).is_none());
+        assert!(parse_page(b"<html>").is_none());
+    }
+
+    #[test]
+    fn conditions_become_the_headers_of_rfc_9110() {
+        assert!(Condition::Always.headers().is_empty());
+        assert_eq!(Condition::Revision(7).headers()[0].1, "\"7\"");
+        assert_eq!(Condition::Absent.headers(), [(header::IF_NONE_MATCH, HeaderValue::from_static("*"))]);
+    }
+}

@@ -1,0 +1,61 @@
+//! `quorate`: the one binary. Commands for people and scripts, and the server itself.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes are in
+//! [`failure::Exit`] and documented in `docs/reference/cli.md`.
+
+mod args;
+mod bench;
+mod client;
+mod commands;
+mod dev;
+mod failure;
+mod server_command;
+mod status;
+mod tree;
+
+use std::process::ExitCode;
+
+use args::{BenchCommand, Cli, Command};
+use clap::Parser;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::from(error).report(json),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let json = cli.json;
+    match cli.command {
+        Command::Dev(args) => dev::run(args, json).await,
+        Command::Server(args) => server_command::run(args).await,
+        Command::Put(args) => commands::put(args, json).await,
+        Command::Get(args) => commands::get(args, json).await,
+        Command::Delete(args) => commands::delete(args, json).await,
+        Command::List(args) => commands::list(args, json).await,
+        Command::Import(args) => tree::import::run(args, json).await,
+        Command::Export(args) => tree::export::run(args, json).await,
+        Command::Status(args) => status::run(&args.connection, json).await,
+        Command::Bench(mut args) => match args.command.take() {
+            Some(BenchCommand::Failover(args)) => bench::failover::run(args, json).await,
+            None => bench::run(args, json).await,
+        },
+        Command::Explain(args) => commands::explain(&args, json),
+        Command::Version => {
+            commands::version(json);
+            Ok(())
+        }
+        Command::Completions(args) => {
+            commands::completions(&args);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Reading a value: bounded in bytes, in time, and in the memory that all bodies take together.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
+};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout_at},
+};
+use types::{ErrorCode, Problem, limits::VALUE_BYTES_MAX};
+
+use super::{AppState, HttpProblem};
+
+/// Bytes of values in memory between their first byte and their answer; beyond it: `OVERLOADED`.
+pub(super) const BODIES_BYTES_MAX: u32 = 256 * 1024 * 1024;
+/// A body that is too large is read on, and thrown away, up to this size: a client that is still
+/// sending when the connection closes may never see the answer.
+const DISCARDED_BYTES_MAX: usize = 8 * VALUE_BYTES_MAX;
+
+/// A value, and its place among those in memory.
+#[derive(Debug)]
+pub(super) struct Value<'a> {
+    pub(super) bytes: Vec<u8>,
+    _room: SemaphorePermit<'a>,
+}
+
+/// Reads the whole body by the deadline.
+pub(super) async fn read<'a>(
+    state: &'a AppState,
+    headers: &HeaderMap,
+    body: Body,
+    deadline: Instant,
+) -> Result<Value<'a>, HttpProblem> {
+    let stated = headers.get(header::CONTENT_LENGTH);
+    // Without a length that makes sense, as much as may come.
+    let stated = stated.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(VALUE_BYTES_MAX);
+    let bytes_most = stated.clamp(1, VALUE_BYTES_MAX);
+    let room = state.body_room().try_acquire_many(bytes_most as u32).map_err(|_| {
+        Problem::not_applied(
+            ErrorCode::Overloaded,
+            "as many bytes of values as the limit allows are on their way to this node",
+            "wait a moment, then send it again; send less at once if it persists",
+        )
+    })?;
+    let read = timeout_at(deadline, collect(body, bytes_most)).await;
+    let bytes = read.unwrap_or_else(|_| Err(too_slow()))?;
+    Ok(Value { bytes, _room: room })
+}
+
+async fn collect(mut body: Body, capacity: usize) -> Result<Vec<u8>, HttpProblem> {
+    let mut bytes = Vec::with_capacity(capacity);
+    while let Some(data) = next(&mut body).await? {
+        if bytes.len() + data.len() > VALUE_BYTES_MAX {
+            drop(bytes);
+            return discard(body, data.len()).await;
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpProblem> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            HttpProblem::invalid(format!("the body did not arrive whole: {error}"), "send it again")
+        })?;
+        // Trailers mean nothing here.
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+async fn discard(mut body: Body, mut bytes: usize) -> Result<Vec<u8>, HttpProblem> {
+    while bytes < DISCARDED_BYTES_MAX
+        && let Ok(Some(data)) = next(&mut body).await
+    {
+        bytes += data.len();
+    }
+    let too_large = HttpProblem::invalid(
+        format!("the value is larger than {VALUE_BYTES_MAX} bytes"),
+        "split it over several keys",
+    );
+    Err(too_large.with_status(StatusCode::PAYLOAD_TOO_LARGE))
+}
+
+fn too_slow() -> HttpProblem {
+    let problem = Problem::not_applied(
+        ErrorCode::DeadlineExceeded,
+        "the deadline passed before the whole body had arrived",
+        "send it again with a longer Quorate-Timeout-Ms",
+    );
+    HttpProblem::from(problem).with_status(StatusCode::REQUEST_TIMEOUT)
+}

@@ -1,0 +1,148 @@
+//! One key: read, set, remove.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use keyspace::{Command, Outcome, Query, QueryAnswer};
+use node::{Op, Reply, ReplyBody, Request};
+use serde::Serialize;
+use tokio::time::Instant;
+use types::{ErrorCode, Problem, Receipt};
+
+use super::{AppState, HttpProblem, body, conditions, params, path, receipt};
+
+#[derive(Serialize)]
+struct PutAnswer {
+    revision: u64,
+    create_revision: u64,
+    version: u64,
+    receipt: Receipt,
+}
+
+#[derive(Serialize)]
+struct DeleteAnswer {
+    revision: u64,
+    existed: bool,
+    receipt: Receipt,
+}
+
+/// `GET` and `HEAD`.
+pub(super) async fn get(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, HttpProblem> {
+    let (keyspace, key) = path::key(&uri)?;
+    let known = conditions::of_get(&headers)?;
+    let time_limit = params::time_limit(&headers)?;
+    let named = path::encode(&key);
+    let op = Op::Query(Query::Get { key });
+    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op }, time_limit).await?;
+    let ReplyBody::Answer(QueryAnswer::Get { row, .. }) = body else { return Err(unexpected().into()) };
+    let Some(row) = row else {
+        let missing = Problem::not_applied(
+            ErrorCode::KeyNotFound,
+            format!("there is no key {named} in keyspace {:?}", receipt.keyspace),
+            "check the key: every byte counts; GET /v1/keyspaces/{keyspace}/keys lists what there is",
+        );
+        return Err(HttpProblem::from(missing).with_receipt(receipt));
+    };
+    let mut response = if known.has(row.mod_revision) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let mut response = row.value.into_response();
+        let kind = HeaderValue::from_static("application/octet-stream");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    };
+    let headers = response.headers_mut();
+    receipt::insert(headers, &receipt);
+    receipt::insert_etag(headers, row.mod_revision);
+    // What a key holds is for whoever asked, and is read anew every time.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let numbers = [
+        ("quorate-create-revision", row.create_revision),
+        ("quorate-mod-revision", row.mod_revision),
+        ("quorate-version", row.version),
+    ];
+    for (name, number) in numbers {
+        headers.insert(HeaderName::from_static(name), number.into());
+    }
+    Ok(response)
+}
+
+/// `PUT`.
+pub(super) async fn put(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpProblem> {
+    let (keyspace, key) = path::key(&uri)?;
+    let expect = conditions::of_put(&headers)?;
+    let deadline = Instant::now() + params::time_limit(&headers)?;
+    let node = state.node()?;
+    let mut value = body::read(&state, &headers, body, deadline).await?;
+    let op = Op::Command(Command::Put { key, value: std::mem::take(&mut value.bytes), expect });
+    let time_limit = deadline.saturating_duration_since(Instant::now());
+    let Reply { body, receipt } = node.request(Request { keyspace, op }, time_limit).await?;
+    match body {
+        ReplyBody::Outcome(Outcome::Put { revision, create_revision, version }) => {
+            let status = if version == 1 { StatusCode::CREATED } else { StatusCode::OK };
+            let answer = PutAnswer { revision, create_revision, version, receipt: receipt.clone() };
+            let mut response = (status, axum::Json(answer)).into_response();
+            receipt::insert(response.headers_mut(), &receipt);
+            receipt::insert_etag(response.headers_mut(), revision);
+            Ok(response)
+        }
+        ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
+        _ => Err(unexpected().into()),
+    }
+}
+
+/// `DELETE`.
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, HttpProblem> {
+    let (keyspace, key) = path::key(&uri)?;
+    let expect = conditions::of_delete(&headers)?;
+    let time_limit = params::time_limit(&headers)?;
+    let op = Op::Command(Command::Delete { key, expect });
+    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op }, time_limit).await?;
+    match body {
+        ReplyBody::Outcome(Outcome::Deleted { revision, existed }) => {
+            let answer = DeleteAnswer { revision, existed, receipt: receipt.clone() };
+            let mut response = axum::Json(answer).into_response();
+            receipt::insert(response.headers_mut(), &receipt);
+            Ok(response)
+        }
+        ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
+        _ => Err(unexpected().into()),
+    }
+}
+
+fn conflict(current: u64, receipt: Receipt) -> HttpProblem {
+    let message = match current {
+        0 => "the key does not exist".to_owned(),
+        revision => format!("the key is at revision {revision}"),
+    };
+    let next_step = "read the key, decide again, and send the condition that fits what was read";
+    let mut problem = Problem::not_applied(ErrorCode::Conflict, message, next_step);
+    problem.current_revision = Some(current);
+    HttpProblem::from(problem).with_receipt(receipt)
+}
+
+/// Another node, of another version perhaps, answered something else than it was asked.
+pub(super) fn unexpected() -> Problem {
+    Problem::unknown(
+        ErrorCode::UnsupportedVersion,
+        "the answer is not one to this request: the nodes may be of versions that do not fit",
+        "see GET /v1/status of every node for its version",
+    )
+}

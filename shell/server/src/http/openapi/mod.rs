@@ -1,0 +1,189 @@
+//! The API's description, OpenAPI 3.1: complete, so that a tester can hold the server to it.
+
+mod parameters;
+mod responses;
+mod schemas;
+
+use serde_json::{Value, json};
+
+use parameters::{CURSOR, DEADLINE, END, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY, KEYSPACE, LIMIT};
+use parameters::{PREFIX, START, VALUES, VERIFY};
+use responses::{answer, problems, json_object, text};
+
+/// The whole document.
+pub(super) fn document() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Quorate",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Keys and values, replicated by Raft. Every answer carries a receipt that says \
+                what it guarantees; every failure says whether it was applied, whether a retry is safe, \
+                and what to do next.",
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/v1/keyspaces/{keyspace}/keys/{key}": key_path(),
+            "/v1/keyspaces/{keyspace}/keys": keys_path(),
+            "/v1/keyspaces/{keyspace}/hash": hash_path(),
+            "/v1/status": {"get": {
+                "operationId": "getStatus",
+                "summary": "What this node knows of itself and the cluster",
+                "responses": with(json!({"200": answer("The node's view.", "Status")}), &["405", "429", "503"]),
+            }},
+            "/v1/openapi.json": {"get": {
+                "operationId": "getDescription",
+                "summary": "This document",
+                "responses": with(json!({"200": json_object("This document.")}), &["405"]),
+            }},
+            "/errors/{code}": {"get": {
+                "operationId": "getErrorPage",
+                "summary": "What an error code means, and what to do about it",
+                "parameters": [parameters::code()],
+                "responses": with(json!({"200": text("The page.", "text/markdown")}), &["404", "405"]),
+            }},
+            "/healthz": {"get": {
+                "operationId": "getHealth",
+                "summary": "Whether the process lives",
+                "responses": with(json!({"200": answer("It does.", "Health")}), &["405"]),
+            }},
+            "/readyz": {"get": {
+                "operationId": "getReadiness",
+                "summary": "Whether this node can serve every keyspace now",
+                "responses": with(json!({
+                    "200": answer("It can.", "Readiness"),
+                    "503": answer("It cannot: the reasons are in the answer.", "Readiness"),
+                }), &["405"]),
+            }},
+            "/metrics": {"get": {
+                "operationId": "getMetrics",
+                "summary": "Figures for Prometheus",
+                "responses": with(json!({
+                    "200": text("OpenMetrics text.", "application/openmetrics-text"),
+                }), &["405"]),
+            }},
+        },
+        "components": {"schemas": schemas::all(), "headers": responses::headers()},
+    })
+}
+
+fn key_path() -> Value {
+    let read = ["400", "404", "405", "429", "500", "503", "504"];
+    let write = ["400", "404", "405", "412", "429", "500", "503", "504", "507"];
+    let get = |id: &str, summary: &str, ok: Value| {
+        json!({
+            "operationId": id,
+            "summary": summary,
+            "parameters": [IF_NONE_MATCH_READ.get(), DEADLINE.get()],
+            "responses": with(json!({"200": ok, "304": responses::not_modified()}), &read),
+        })
+    };
+    json!({
+        "parameters": [KEYSPACE.get(), KEY.get()],
+        "get": get("getKey", "Read a key, linearizably", responses::value()),
+        "head": get("headKey", "Read all of a key but its value", responses::value_head()),
+        "put": {
+            "operationId": "putKey",
+            "summary": "Set a key, durably on a majority",
+            "parameters": [IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), DEADLINE.get()],
+            "requestBody": {
+                "required": true,
+                "description": "The value: any bytes, up to 1 MiB.",
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            },
+            "responses": with(json!({
+                "200": answer("The key was changed.", "PutAnswer"),
+                "201": answer("The key was created.", "PutAnswer"),
+            }), &[&write[..], &["408", "413"]].concat()),
+        },
+        "delete": {
+            "operationId": "deleteKey",
+            "summary": "Remove a key, durably on a majority; removing what is not there is no error",
+            "parameters": [IF_MATCH.get(), DEADLINE.get()],
+            "responses": with(json!({"200": answer("The key is gone.", "DeleteAnswer")}), &write),
+        },
+    })
+}
+
+fn keys_path() -> Value {
+    json!({
+        "parameters": [KEYSPACE.get()],
+        "get": {
+            "operationId": "listKeys",
+            "summary": "List keys in order, a page at a time; all bounds that are given hold together",
+            "parameters": [
+                PREFIX.get(), START.get(), END.get(), LIMIT.get(), CURSOR.get(), VALUES.get(), DEADLINE.get(),
+            ],
+            "responses": with(
+                json!({"200": answer("A page.", "Page")}),
+                &["400", "404", "405", "429", "500", "503", "504"],
+            ),
+        },
+    })
+}
+
+fn hash_path() -> Value {
+    json!({
+        "parameters": [KEYSPACE.get()],
+        "get": {
+            "operationId": "getHash",
+            "summary": "The hash of this node's replica: replicas at one applied index have one hash",
+            "parameters": [VERIFY.get()],
+            "responses": with(
+                json!({"200": answer("The hash.", "Hash")}),
+                &["400", "404", "405", "429", "500", "503"],
+            ),
+        },
+    })
+}
+
+/// Adds problems by status.
+fn with(mut responses: Value, statuses: &[&str]) -> Value {
+    let all = responses.as_object_mut().expect("responses are an object");
+    all.extend(problems(statuses));
+    responses
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20);
+        for reference in found {
+            let pointer = reference.strip_prefix('#').expect("references stay in the document");
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn operations_have_names_of_their_own_and_say_how_they_fail() {
+        let document = document();
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                if method == "parameters" {
+                    continue;
+                }
+                assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path} {method}");
+                assert!(operation["responses"].get("405").is_some(), "{path} {method}");
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Parameters, as the document describes them and the handlers read them.
+
+use serde_json::{Value, json};
+use types::{ErrorCode, limits::RANGE_ITEMS_MAX};
+
+use crate::http::params::{TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
+
+/// One parameter.
+pub(super) struct Parameter {
+    name: &'static str,
+    place: &'static str,
+    description: &'static str,
+    schema: fn() -> Value,
+}
+
+impl Parameter {
+    /// As the document has it.
+    pub(super) fn get(&self) -> Value {
+        json!({
+            "name": self.name,
+            "in": self.place,
+            "required": self.place == "path",
+            "description": self.description,
+            "schema": (self.schema)(),
+        })
+    }
+}
+
+pub(super) const KEYSPACE: Parameter = Parameter {
+    name: "keyspace",
+    place: "path",
+    description: "The keyspace's name.",
+    schema: || json!({"type": "string", "minLength": 1, "example": "default"}),
+};
+
+pub(super) const KEY: Parameter = Parameter {
+    name: "key",
+    place: "path",
+    description: "The key: 1 to 4096 bytes, percent-encoded. A `/` may be written as it is.",
+    schema: || json!({"type": "string", "minLength": 1, "example": "greeting"}),
+};
+
+pub(super) const IF_MATCH: Parameter = Parameter {
+    name: "If-Match",
+    place: "header",
+    description: "Only if the key exists (`*`), or is at this revision (`\"7\"`). Not with If-None-Match.",
+    schema: || json!({"type": "string", "pattern": "^(\\*|\"[1-9][0-9]{0,17}\")$"}),
+};
+
+pub(super) const IF_NONE_MATCH_CREATE: Parameter = Parameter {
+    name: "If-None-Match",
+    place: "header",
+    description: "Only if the key does not exist. Not with If-Match.",
+    schema: || json!({"type": "string", "enum": ["*"]}),
+};
+
+pub(super) const IF_NONE_MATCH_READ: Parameter = Parameter {
+    name: "If-None-Match",
+    place: "header",
+    description: "Answer 304 if the key is at one of these revisions, or, with `*`, if it exists.",
+    schema: || {
+        let tag = "(W/)?\"[1-9][0-9]{0,17}\"";
+        json!({"type": "string", "pattern": format!("^(\\*|{tag}(, *{tag})*)$")})
+    },
+};
+
+pub(super) const DEADLINE: Parameter = Parameter {
+    name: "Quorate-Timeout-Ms",
+    place: "header",
+    description: "How long to wait for the answer, in milliseconds.",
+    schema: || json!({"type": "integer", "minimum": 1, "maximum": TIMEOUT_MS_MAX, "default": TIMEOUT_MS_DEFAULT}),
+};
+
+pub(super) const PREFIX: Parameter = Parameter {
+    name: "prefix",
+    place: "query",
+    description: "Only keys that begin with these bytes.",
+    schema: text,
+};
+
+pub(super) const START: Parameter = Parameter {
+    name: "start",
+    place: "query",
+    description: "Only this key and later ones.",
+    schema: text,
+};
+
+pub(super) const END: Parameter = Parameter {
+    name: "end",
+    place: "query",
+    description: "Only keys before this one. Empty: no end.",
+    schema: text,
+};
+
+pub(super) const LIMIT: Parameter = Parameter {
+    name: "limit",
+    place: "query",
+    description: "Most items of the page. It may have fewer.",
+    schema: || json!({"type": "integer", "minimum": 1, "maximum": RANGE_ITEMS_MAX, "default": RANGE_ITEMS_MAX}),
+};
+
+pub(super) const CURSOR: Parameter = Parameter {
+    name: "cursor",
+    place: "query",
+    description: "`next` of the page before, unchanged; the other parameters stay as they were.",
+    schema: || json!({"type": "string", "pattern": "^([0-9a-f]{2})+$"}),
+};
+
+pub(super) const VALUES: Parameter = Parameter {
+    name: "values",
+    place: "query",
+    description: "With the values.",
+    schema: || json!({"type": "boolean", "default": false}),
+};
+
+pub(super) const VERIFY: Parameter = Parameter {
+    name: "verify",
+    place: "query",
+    description: "Read and check this node's whole checkpoint anew. Takes as long as reading it takes.",
+    schema: || json!({"type": "boolean", "default": false}),
+};
+
+/// The name of an error code.
+pub(super) fn code() -> Value {
+    json!({
+        "name": "code",
+        "in": "path",
+        "required": true,
+        "description": "The code.",
+        "schema": {"enum": ErrorCode::ALL.map(ErrorCode::name)},
+    })
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}

@@ -1,0 +1,182 @@
+//! The JSON of bodies, as the document describes it.
+
+use serde_json::{Value, json};
+use types::ErrorCode;
+
+/// Every named schema.
+pub(super) fn all() -> Value {
+    json!({
+        "Problem": problem(),
+        "Receipt": receipt(),
+        "PutAnswer": object(&[
+            ("revision", number()),
+            ("create_revision", number()),
+            ("version", number()),
+            ("receipt", reference("Receipt")),
+        ]),
+        "DeleteAnswer": object(&[
+            ("revision", number()),
+            ("existed", boolean()),
+            ("receipt", reference("Receipt")),
+        ]),
+        "Page": object(&[
+            ("items", list(reference("Item"))),
+            ("next", nullable("string")),
+            ("receipt", reference("Receipt")),
+        ]),
+        "Item": optional(object(&[
+            ("key", text()),
+            ("key_base64", text()),
+            ("create_revision", number()),
+            ("mod_revision", number()),
+            ("version", number()),
+            ("value_bytes", number()),
+        ]), &[("value_base64", text())]),
+        "Hash": optional(object(&[
+            ("keyspace", text()),
+            ("applied_index", number()),
+            ("revision", number()),
+            ("state_hash", hash()),
+        ]), &[("verified", reference("Verified"))]),
+        "Verified": object(&[
+            ("applied_index", number()),
+            ("expected_hash", hash()),
+            ("computed_hash", hash()),
+            ("matches", boolean()),
+        ]),
+        "Health": object(&[("alive", boolean())]),
+        "Readiness": object(&[("ready", boolean()), ("reasons", list(text()))]),
+        "Status": status(),
+        "Group": group(),
+        "Replica": object(&[
+            ("node", number()),
+            ("matched_index", number()),
+            ("lag_entries", number()),
+            ("state", json!({"enum": ["probe", "replicate", "snapshot"]})),
+            ("recent_active", boolean()),
+        ]),
+        "Member": object(&[("node", number()), ("peer", nullable("string")), ("http", nullable("string"))]),
+    })
+}
+
+fn problem() -> Value {
+    let required = object(&[
+        ("type", json!({"type": "string", "format": "uri-reference"})),
+        ("title", text()),
+        ("status", number()),
+        ("detail", text()),
+        ("code", json!({"enum": ErrorCode::ALL.map(ErrorCode::name)})),
+        ("applied", json!({"enum": ["not_applied", "applied", "unknown"]})),
+        ("retry_safe", boolean()),
+        ("next_step", text()),
+    ]);
+    optional(required, &[("current_revision", number()), ("receipt", reference("Receipt"))])
+}
+
+fn receipt() -> Value {
+    let guarantee = json!({"enum": ["linearizable"]});
+    object(&[
+        ("keyspace", text()),
+        ("requested", guarantee.clone()),
+        ("delivered", guarantee),
+        ("revision", number()),
+        ("staleness_ms", nullable("integer")),
+        (
+            "acks",
+            object(&[("required", number()), ("got", number()), ("of", number()), ("durable", number())]),
+        ),
+        ("served_by", number()),
+        ("role", role()),
+        ("term", number()),
+        ("attempts", number()),
+    ])
+}
+
+fn status() -> Value {
+    object(&[
+        ("node", number()),
+        ("pid", number()),
+        ("version", text()),
+        ("cluster", text()),
+        ("uptime_ms", number()),
+        ("http", text()),
+        ("ready", boolean()),
+        ("healthy", boolean()),
+        ("role", json!({"enum": ["leader", "follower", "candidate", null]})),
+        ("term", nullable("integer")),
+        ("leader", nullable("integer")),
+        ("commit_index", nullable("integer")),
+        ("applied_index", nullable("integer")),
+        ("pending_requests", number()),
+        ("disk_has_space", boolean()),
+        ("members", list(reference("Member"))),
+        ("groups", list(reference("Group"))),
+    ])
+}
+
+fn group() -> Value {
+    object(&[
+        ("group", number()),
+        ("keyspace", text()),
+        ("role", role()),
+        ("term", number()),
+        ("leader", nullable("integer")),
+        ("commit_index", number()),
+        ("applied_index", number()),
+        ("last_index", number()),
+        ("first_index", number()),
+        ("revision", number()),
+        ("state_hash", hash()),
+        ("keys", number()),
+        ("bytes", number()),
+        ("replicas", list(reference("Replica"))),
+    ])
+}
+
+/// An object with exactly these fields, all required.
+fn object(fields: &[(&str, Value)]) -> Value {
+    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    let properties: serde_json::Map<String, Value> =
+        fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    json!({"type": "object", "additionalProperties": false, "required": names, "properties": properties})
+}
+
+/// An object that may have these fields as well.
+fn optional(mut object: Value, fields: &[(&str, Value)]) -> Value {
+    for (name, schema) in fields {
+        object["properties"][*name] = schema.clone();
+    }
+    object
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn list(items: Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+fn number() -> Value {
+    json!({"type": "integer", "minimum": 0})
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn boolean() -> Value {
+    json!({"type": "boolean"})
+}
+
+fn nullable(kind: &str) -> Value {
+    json!({"type": [kind, "null"]})
+}
+
+fn hash() -> Value {
+    json!({"type": "string", "pattern": "^[0-9a-f]{32}$"})
+}
+
+fn role() -> Value {
+    json!({"enum": ["leader", "follower", "candidate"]})
+}

@@ -1,0 +1,29 @@
+//! Receipts and revisions as headers.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use types::Receipt;
+
+/// The receipt, as JSON.
+pub(super) const RECEIPT: HeaderName = HeaderName::from_static("quorate-receipt");
+/// The keyspace's revision that the answer reflects.
+const REVISION: HeaderName = HeaderName::from_static("quorate-revision");
+
+/// Adds the receipt, and the revision by itself.
+pub(super) fn insert(headers: &mut HeaderMap, receipt: &Receipt) {
+    let json = serde_json::to_vec(receipt).expect("a receipt is plain data");
+    // JSON escapes control characters, and keyspace names have no others that a header may not.
+    if let Ok(value) = HeaderValue::from_bytes(&json) {
+        headers.insert(RECEIPT, value);
+    }
+    headers.insert(REVISION, receipt.revision.into());
+}
+
+/// A key's modification revision as an entity tag.
+pub(super) fn etag(revision: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{revision}\"")).expect("digits may be in a header")
+}
+
+/// Adds the entity tag.
+pub(super) fn insert_etag(headers: &mut HeaderMap, revision: u64) {
+    headers.insert(header::ETAG, etag(revision));
+}

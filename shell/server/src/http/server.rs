@@ -1,0 +1,116 @@
+//! Accepting connections: HTTP/1.1, bounded in number, each unable to hold its place by being slow to ask.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{AppState, router};
+
+/// Time for a request's head to arrive, counted from the end of the one before: also what an idle
+/// connection is kept for.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time that requests under way have to end when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after the operating system refused a connection (no more file descriptors, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until it is stopped or dropped.
+pub(crate) struct Server {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    pub(crate) fn start(listener: TcpListener, state: AppState, connections_max: usize) -> Server {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, state, connections_max, stopped));
+        Server { stop, tasks }
+    }
+
+    /// Accepts no more, lets requests under way end, then closes what is left.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let ended = timeout(STOP_TIMEOUT, self.tasks.join_next()).await;
+        if ended.is_err() {
+            tracing::warn!("some HTTP requests did not end in time and are cut off");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    state: AppState,
+    connections_max: usize,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(connections_max));
+    let mut connections = JoinSet::new();
+    let app = router(state.clone());
+    loop {
+        let next = async {
+            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = until_stopped(&mut stopped) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => {
+                let (app, state, stopped) = (app.clone(), state.clone(), stopped.clone());
+                connections.spawn(async move {
+                    state.metrics().http.connections.inc();
+                    serve(stream, app, stopped).await;
+                    state.metrics().http.connections.dec();
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept an HTTP connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Completes when the server stops, also when it was dropped.
+async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn serve(stream: TcpStream, app: axum::Router, mut stopped: watch::Receiver<bool>) {
+    // Answers are small and whole: nothing is gained by waiting for more.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "could not set TCP_NODELAY");
+    }
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = until_stopped(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended with an error");
+    }
+}

@@ -1,0 +1,282 @@
+//! The HTTP API of a real node, from outside.
+
+mod support;
+
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::Value;
+use support::{Running, config, start};
+
+const KEYS: &str = "/v1/keyspaces/default/keys/";
+
+async fn node() -> (tempfile::TempDir, Running) {
+    let directory = tempfile::tempdir().unwrap();
+    let running = start(config(directory.path())).await.unwrap();
+    (directory, running)
+}
+
+async fn send(node: &Running, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
+    let mut request = Client::new().request(method, node.url(path)).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+async fn put(node: &Running, key: &str, value: impl Into<Vec<u8>>, headers: &[(&str, &str)]) -> Response {
+    send(node, Method::PUT, &format!("{KEYS}{key}"), headers, value.into()).await
+}
+
+async fn get(node: &Running, path: &str, headers: &[(&str, &str)]) -> Response {
+    send(node, Method::GET, path, headers, Vec::new()).await
+}
+
+fn header(response: &Response, name: &str) -> String {
+    let value = response.headers().get(name).unwrap_or_else(|| panic!("no header {name}"));
+    value.to_str().unwrap().to_owned()
+}
+
+/// The problem that the answer is, checked to be one.
+async fn problem(response: Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.status().as_u16(), status);
+    assert_eq!(header(&response, "content-type"), "application/problem+json");
+    assert_eq!(header(&response, "quorate-error"), code);
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["code"], code, "{problem}");
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], format!("/errors/{code}"));
+    for field in ["title", "detail", "next_step", "applied"] {
+        assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {problem}");
+    }
+    assert_eq!(problem["retry_safe"], problem["applied"] == "not_applied");
+    problem
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_created_read_changed_and_removed() {
+    let (_directory, node) = node().await;
+    let created = put(&node, "a", "one", &[]).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    let receipt: Value = serde_json::from_str(&header(&created, "quorate-receipt")).unwrap();
+    let body: Value = created.json().await.unwrap();
+    assert_eq!(body["receipt"], receipt);
+    assert_eq!((&body["version"], &body["create_revision"]), (&1.into(), &body["revision"]));
+    assert_eq!(receipt["delivered"], "linearizable");
+    assert_eq!(receipt["served_by"], 0);
+    assert_eq!(receipt["acks"]["durable"], 1);
+
+    let changed = put(&node, "a", "two", &[]).await;
+    assert_eq!(changed.status(), StatusCode::OK);
+    let etag = header(&changed, "etag");
+    assert_eq!(changed.json::<Value>().await.unwrap()["version"], 2);
+
+    let read = get(&node, &format!("{KEYS}a"), &[]).await;
+    assert_eq!(read.status(), StatusCode::OK);
+    assert_eq!(header(&read, "content-type"), "application/octet-stream");
+    assert_eq!(header(&read, "etag"), etag);
+    assert_eq!(header(&read, "quorate-version"), "2");
+    assert_eq!(format!("\"{}\"", header(&read, "quorate-mod-revision")), etag);
+    assert_eq!(header(&read, "quorate-create-revision"), body["revision"].to_string());
+    assert_eq!(header(&read, "quorate-revision"), etag.trim_matches('"'));
+    assert_eq!(read.bytes().await.unwrap(), "two");
+
+    let head = send(&node, Method::HEAD, &format!("{KEYS}a"), &[], Vec::new()).await;
+    assert_eq!((head.status(), header(&head, "content-length")), (StatusCode::OK, "3".to_owned()));
+    assert!(head.bytes().await.unwrap().is_empty());
+
+    for existed in [true, false] {
+        let removed = send(&node, Method::DELETE, &format!("{KEYS}a"), &[], Vec::new()).await;
+        assert_eq!(removed.status(), StatusCode::OK);
+        header(&removed, "quorate-receipt");
+        assert_eq!(removed.json::<Value>().await.unwrap()["existed"], existed);
+    }
+    let missing = get(&node, &format!("{KEYS}a"), &[]).await;
+    header(&missing, "quorate-receipt");
+    let missing = problem(missing, 404, "KEY_NOT_FOUND").await;
+    assert_eq!(missing["receipt"]["delivered"], "linearizable");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_hold_or_nothing_happens() {
+    let (_directory, node) = node().await;
+    let absent = problem(put(&node, "a", "x", &[("if-match", "*")]).await, 412, "CONFLICT").await;
+    assert_eq!(absent["current_revision"], 0);
+    let created = put(&node, "a", "one", &[("if-none-match", "*")]).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    let etag = header(&created, "etag");
+    let again = put(&node, "a", "x", &[("if-none-match", "*")]).await;
+    assert_eq!(header(&again, "etag"), etag);
+    header(&again, "quorate-receipt");
+    let again = problem(again, 412, "CONFLICT").await;
+    assert_eq!(format!("\"{}\"", again["current_revision"]), etag);
+    let changed = put(&node, "a", "two", &[("if-match", &etag)]).await;
+    assert_eq!(changed.status(), StatusCode::OK);
+    let newer = header(&changed, "etag");
+    problem(put(&node, "a", "x", &[("if-match", &etag)]).await, 412, "CONFLICT").await;
+    assert_eq!(get(&node, &format!("{KEYS}a"), &[]).await.bytes().await.unwrap(), "two");
+
+    let known = get(&node, &format!("{KEYS}a"), &[("if-none-match", &newer)]).await;
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(header(&known, "etag"), newer);
+    let stale = get(&node, &format!("{KEYS}a"), &[("if-none-match", &etag)]).await;
+    assert_eq!(stale.status(), StatusCode::OK);
+
+    let path = format!("{KEYS}a");
+    let refused = send(&node, Method::DELETE, &path, &[("if-match", &etag)], Vec::new()).await;
+    problem(refused, 412, "CONFLICT").await;
+    let removed = send(&node, Method::DELETE, &path, &[("if-match", &newer)], Vec::new()).await;
+    assert_eq!(removed.status(), StatusCode::OK);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_values_are_any_bytes() {
+    let (_directory, node) = node().await;
+    let keys = ["a/b/c", "%00%FF%20", "x%2Fy", "%C3%BC", "..%2Fup%2F.", "a//b", "end/", "%25", "a+b", "k%3Fq"];
+    let value: Vec<u8> = (0..=255).collect();
+    for key in keys {
+        assert_eq!(put(&node, key, value.clone(), &[]).await.status(), StatusCode::CREATED, "{key}");
+    }
+    assert_eq!(put(&node, "empty", "", &[]).await.status(), StatusCode::CREATED);
+    assert!(get(&node, &format!("{KEYS}empty"), &[]).await.bytes().await.unwrap().is_empty());
+    // The same bytes, however they are encoded.
+    assert_eq!(put(&node, "a%2Fb%2fc", "", &[]).await.status(), StatusCode::OK);
+    assert_eq!(put(&node, "a/b/c", value.clone(), &[]).await.status(), StatusCode::OK);
+    let page: Value = get(&node, "/v1/keyspaces/default/keys?values=true", &[]).await.json().await.unwrap();
+    assert_eq!(page["items"].as_array().unwrap().len(), keys.len() + 1);
+    for item in page["items"].as_array().unwrap() {
+        let key = item["key"].as_str().unwrap();
+        let read = get(&node, &format!("{KEYS}{key}"), &[]).await;
+        assert_eq!(read.status(), StatusCode::OK, "{key}");
+        assert_eq!(read.bytes().await.unwrap().len() as u64, item["value_bytes"].as_u64().unwrap());
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listing_pages_through_what_the_bounds_select() {
+    let (_directory, node) = node().await;
+    for number in 0..10 {
+        put(&node, &format!("n/{number}"), format!("{number}"), &[]).await;
+    }
+    put(&node, "other", "x", &[]).await;
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let path = format!("/v1/keyspaces/default/keys?prefix=n%2F&limit=3{cursor}");
+        let page = get(&node, &path, &[]).await;
+        header(&page, "quorate-receipt");
+        let page: Value = page.json().await.unwrap();
+        let items = page["items"].as_array().unwrap();
+        assert!((1..=3).contains(&items.len()));
+        assert!(items.iter().all(|item| item.get("value_base64").is_none()));
+        found.extend(items.iter().map(|item| item["key"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let expected: Vec<String> = (0..10).map(|number| format!("n/{number}")).collect();
+    assert_eq!(found, expected);
+    let ranged = get(&node, "/v1/keyspaces/default/keys?start=n/8&end=o&values=true", &[]).await;
+    let ranged: Value = ranged.json().await.unwrap();
+    assert_eq!(ranged["items"].as_array().unwrap().len(), 2);
+    assert_eq!(ranged["items"][0]["value_base64"], "OA==");
+    let none: Value = get(&node, "/v1/keyspaces/default/keys?start=z&end=a", &[]).await.json().await.unwrap();
+    assert_eq!((none["items"].as_array().unwrap().len(), none["next"].is_null()), (0, true));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_are_refused_by_name() {
+    let (_directory, node) = node().await;
+    let list = "/v1/keyspaces/default/keys";
+    let cases: [(&str, String, &[(&str, &str)], u16, &str); 22] = [
+        ("GET", format!("{KEYS}%"), &[], 400, "INVALID_ARGUMENT"),
+        ("PUT", format!("{KEYS}100%zz"), &[], 400, "INVALID_ARGUMENT"),
+        ("GET", KEYS.to_owned(), &[], 400, "INVALID_ARGUMENT"),
+        ("PUT", KEYS.to_owned(), &[], 400, "INVALID_ARGUMENT"),
+        ("PUT", format!("{KEYS}{}", "k".repeat(4097)), &[], 400, "INVALID_ARGUMENT"),
+        ("PUT", format!("{KEYS}a?b"), &[], 400, "INVALID_ARGUMENT"),
+        ("PUT", format!("{KEYS}a"), &[("if-match", "7")], 400, "INVALID_ARGUMENT"),
+        ("PUT", format!("{KEYS}a"), &[("if-none-match", "\"7\"")], 400, "INVALID_ARGUMENT"),
+        ("DELETE", format!("{KEYS}a"), &[("if-match", "\"0\"")], 400, "INVALID_ARGUMENT"),
+        ("GET", format!("{KEYS}a"), &[("quorate-timeout-ms", "0")], 400, "INVALID_ARGUMENT"),
+        ("GET", format!("{KEYS}a"), &[("quorate-timeout-ms", "60001")], 400, "INVALID_ARGUMENT"),
+        ("GET", format!("{list}?limit=0"), &[], 400, "INVALID_ARGUMENT"),
+        ("GET", format!("{list}?limt=1"), &[], 400, "INVALID_ARGUMENT"),
+        ("GET", format!("{list}?cursor=xyz"), &[], 400, "INVALID_ARGUMENT"),
+        ("GET", format!("{list}?values=1"), &[], 400, "INVALID_ARGUMENT"),
+        ("GET", "/v1/keyspaces/nope/keys/a".to_owned(), &[], 404, "KEYSPACE_NOT_FOUND"),
+        ("GET", "/v1/keyspaces/nope/hash".to_owned(), &[], 404, "KEYSPACE_NOT_FOUND"),
+        ("GET", "/v1/keyspaces/%FF/keys/a".to_owned(), &[], 400, "INVALID_ARGUMENT"),
+        ("GET", "/nothing".to_owned(), &[], 404, "INVALID_ARGUMENT"),
+        ("GET", "/errors/NOPE".to_owned(), &[], 404, "INVALID_ARGUMENT"),
+        ("POST", format!("{KEYS}a"), &[], 405, "INVALID_ARGUMENT"),
+        ("DELETE", "/v1/status".to_owned(), &[], 405, "INVALID_ARGUMENT"),
+    ];
+    for (method, path, headers, status, code) in cases {
+        let response = send(&node, method.parse().unwrap(), &path, headers, Vec::new()).await;
+        if status == 405 {
+            assert!(header(&response, "allow").contains("GET"), "{method} {path}");
+        }
+        println!("{method} {path}");
+        problem(response, status, code).await;
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_are_stored_up_to_the_limit_and_refused_beyond_it() {
+    let (_directory, node) = node().await;
+    let largest = vec![7; 1024 * 1024];
+    assert_eq!(put(&node, "large", largest.clone(), &[]).await.status(), StatusCode::CREATED);
+    let mut larger = largest.clone();
+    larger.push(7);
+    problem(put(&node, "large", larger.clone(), &[]).await, 413, "INVALID_ARGUMENT").await;
+    // Without a stated length, and much larger.
+    let chunks = (0..40).map(|_| Ok::<_, std::io::Error>(vec![1_u8; 100_000]));
+    let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+    let streamed = Client::new().put(node.url(&format!("{KEYS}large"))).body(body).send().await.unwrap();
+    problem(streamed, 413, "INVALID_ARGUMENT").await;
+    assert_eq!(get(&node, &format!("{KEYS}large"), &[]).await.bytes().await.unwrap(), largest);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_tells_of_itself() {
+    let (_directory, node) = node().await;
+    put(&node, "a", "b", &[]).await;
+    let status: Value = get(&node, "/v1/status", &[]).await.json().await.unwrap();
+    assert_eq!(status["node"], 0);
+    assert_eq!(status["pid"], std::process::id());
+    assert_eq!(status["http"], node.http().to_string());
+    assert_eq!((&status["role"], &status["ready"], &status["healthy"]), (&"leader".into(), &true.into(), &true.into()));
+    assert!(status["applied_index"].as_u64().unwrap() >= 1);
+    assert_eq!(status["members"].as_array().unwrap().len(), 1);
+
+    let hash: Value = get(&node, "/v1/keyspaces/default/hash?verify=true", &[]).await.json().await.unwrap();
+    assert_eq!(hash["state_hash"].as_str().unwrap().len(), 32);
+    assert_eq!(hash["verified"]["matches"], true, "{hash}");
+
+    let metrics = get(&node, "/metrics", &[]).await;
+    assert!(header(&metrics, "content-type").starts_with("application/openmetrics-text"));
+    let metrics = metrics.text().await.unwrap();
+    let expected = [
+        "quorate_raft_role{group=\"1\",keyspace=\"meta\",role=\"leader\"} 1",
+        "quorate_http_requests_total{method=\"PUT\",route=\"/v1/keyspaces/{keyspace}/keys/{*key}\",status=\"201\"} 1",
+        "quorate_log_syncs_total",
+        "quorate_log_append_seconds_bucket",
+        "quorate_disk_free_bytes",
+        "quorate_pending_requests",
+        "# EOF",
+    ];
+    for line in expected {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    assert!(get(&node, "/errors/NO_QUORUM", &[]).await.text().await.unwrap().starts_with("# NO_QUORUM"));
+    assert_eq!(get(&node, "/healthz", &[]).await.status(), StatusCode::OK);
+    let document: Value = get(&node, "/v1/openapi.json", &[]).await.json().await.unwrap();
+    assert!(document["paths"]["/v1/status"].is_object());
+    node.stop().await;
+}

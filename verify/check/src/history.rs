@@ -1,0 +1,296 @@
+//! What clients asked of a register with keys, and what they were told.
+//!
+//! Order is the order of recording: the recorder notes an invocation before it sends anything, and a
+//! completion after it has the answer. Times are for people; a judge looks at the order alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Numbers the operations of one history, from 0, in order of invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub usize);
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The value of a key.
+    Read {
+        /// The key.
+        key: String,
+    },
+    /// Set a key, whatever it holds.
+    Write {
+        /// The key.
+        key: String,
+        /// The value; best unique among all writes, which makes checking sharp and fast.
+        value: String,
+    },
+    /// Remove a key.
+    Delete {
+        /// The key.
+        key: String,
+    },
+    /// Set a key if it is at a revision.
+    Cas {
+        /// The key.
+        key: String,
+        /// The revision demanded; 0 demands that the key does not exist.
+        expected_revision: u64,
+        /// The value.
+        value: String,
+    },
+}
+
+impl Action {
+    /// The key concerned.
+    pub fn key(&self) -> &str {
+        match self {
+            Action::Read { key }
+            | Action::Write { key, .. }
+            | Action::Delete { key }
+            | Action::Cas { key, .. } => key,
+        }
+    }
+}
+
+/// What a client was told of an operation that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To a read.
+    Read {
+        /// The value; `None` when there is no such key.
+        value: Option<String>,
+        /// The revision of that value's write, if told. `None` with no value.
+        revision: Option<u64>,
+    },
+    /// To a write, or to a compare-and-set whose condition held.
+    Written {
+        /// Its revision, if told. Never 0.
+        revision: Option<u64>,
+    },
+    /// To a delete.
+    Deleted {
+        /// Whether there was such a key, if told.
+        existed: Option<bool>,
+        /// The revision that the delete took, if told; only if there was such a key.
+        revision: Option<u64>,
+    },
+}
+
+/// How an operation ended for its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// It took effect between invocation and completion.
+    Ok(Answer),
+    /// It never takes effect.
+    Fail {
+        /// For a compare-and-set refused by its condition: the key's revision at that moment, 0 when
+        /// it did not exist. `None` when refused for another reason, or not told.
+        current: Option<u64>,
+    },
+    /// It may have taken effect, may yet at any later time, or never.
+    Unknown,
+}
+
+/// A point of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Number of the event, from 0: what precedence is judged by.
+    pub position: usize,
+    /// Microseconds since some start, for people.
+    pub time_us: u64,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// Its number.
+    pub id: OpId,
+    /// Who asked. One process does one thing at a time.
+    pub process: u64,
+    /// What was asked.
+    pub action: Action,
+    /// When.
+    pub invoked: Moment,
+    /// How it ended and when; `None` if the history ended first, which is judged as
+    /// [`Completion::Unknown`].
+    pub completed: Option<(Moment, Completion)>,
+}
+
+/// Why an event does not fit the history before it. The history is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The process has not completed what it began.
+    #[error("process {process} invokes an operation while another of its own is not complete")]
+    Busy {
+        /// The process.
+        process: u64,
+    },
+    /// The process has nothing to complete.
+    #[error("process {process} completes an operation, but has none open")]
+    Idle {
+        /// The process.
+        process: u64,
+    },
+    /// Time goes back.
+    #[error("time goes back from {from_us} us to {to_us} us")]
+    Time {
+        /// Time of the event before.
+        from_us: u64,
+        /// Time of this event.
+        to_us: u64,
+    },
+    /// The completion is none of this operation.
+    #[error("{0}")]
+    Completion(&'static str),
+}
+
+/// The operations of one run on one keyspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    ops: Vec<Op>,
+    open: BTreeMap<u64, OpId>,
+    events: usize,
+    time_us: u64,
+}
+
+impl History {
+    /// No operations.
+    pub fn new() -> History {
+        History::default()
+    }
+
+    /// All operations, in order of invocation; an operation's id is its index.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// Time of the last event, in microseconds.
+    pub fn last_time_us(&self) -> u64 {
+        self.time_us
+    }
+
+    /// Notes that a process asks, at `time_us`.
+    pub fn invoke(&mut self, process: u64, time_us: u64, action: Action) -> Result<OpId, EventError> {
+        if self.open.contains_key(&process) {
+            return Err(EventError::Busy { process });
+        }
+        let invoked = self.moment(time_us)?;
+        let id = OpId(self.ops.len());
+        self.ops.push(Op { id, process, action, invoked, completed: None });
+        self.open.insert(process, id);
+        Ok(id)
+    }
+
+    /// Notes how the open operation of a process ended, at `time_us`.
+    pub fn complete(
+        &mut self,
+        process: u64,
+        time_us: u64,
+        completion: Completion,
+    ) -> Result<OpId, EventError> {
+        let id = *self.open.get(&process).ok_or(EventError::Idle { process })?;
+        check_completion(&self.ops[id.0].action, &completion).map_err(EventError::Completion)?;
+        let moment = self.moment(time_us)?;
+        self.ops[id.0].completed = Some((moment, completion));
+        self.open.remove(&process);
+        Ok(id)
+    }
+
+    /// The operation that a process has not completed.
+    pub fn open_op(&self, process: u64) -> Option<&Op> {
+        self.open.get(&process).map(|id| &self.ops[id.0])
+    }
+
+    fn moment(&mut self, time_us: u64) -> Result<Moment, EventError> {
+        if time_us < self.time_us {
+            return Err(EventError::Time { from_us: self.time_us, to_us: time_us });
+        }
+        let moment = Moment { position: self.events, time_us };
+        self.events += 1;
+        self.time_us = time_us;
+        Ok(moment)
+    }
+}
+
+fn check_completion(action: &Action, completion: &Completion) -> Result<(), &'static str> {
+    let revision = match (action, completion) {
+        (_, Completion::Unknown) => None,
+        (Action::Cas { .. }, Completion::Fail { .. }) => None,
+        (_, Completion::Fail { current: None }) => None,
+        (_, Completion::Fail { current: Some(_) }) => {
+            return Err("only a cas fails with a current revision");
+        }
+        (Action::Read { .. }, Completion::Ok(Answer::Read { value, revision })) => {
+            if value.is_none() && revision.is_some() {
+                return Err("a read without a value has no revision");
+            }
+            *revision
+        }
+        (Action::Write { .. } | Action::Cas { .. }, Completion::Ok(Answer::Written { revision })) => {
+            *revision
+        }
+        (Action::Delete { .. }, Completion::Ok(Answer::Deleted { existed, revision })) => {
+            if revision.is_some() && *existed != Some(true) {
+                return Err("only a delete of a key that existed has a revision");
+            }
+            *revision
+        }
+        (_, Completion::Ok(_)) => return Err("the answer is to another kind of operation"),
+    };
+    if revision == Some(0) {
+        return Err("nothing has revision 0");
+    }
+    Ok(())
+}
+
+/// As a person would say it: who did what, when, and was told what.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {}: ", self.process)?;
+        match &self.action {
+            Action::Read { key } => write!(f, "read {key:?}")?,
+            Action::Write { key, value } => write!(f, "write {key:?} = {value:?}")?,
+            Action::Delete { key } => write!(f, "delete {key:?}")?,
+            Action::Cas { key, expected_revision: 0, value } => {
+                write!(f, "cas {key:?} from absent to {value:?}")?;
+            }
+            Action::Cas { key, expected_revision, value } => {
+                write!(f, "cas {key:?} from revision {expected_revision} to {value:?}")?;
+            }
+        }
+        f.write_str(" -> ")?;
+        let Some((completed, completion)) = &self.completed else {
+            return write!(f, "never answered [{} us ..]", self.invoked.time_us);
+        };
+        match completion {
+            Completion::Ok(Answer::Read { value: None, .. }) => f.write_str("absent")?,
+            Completion::Ok(Answer::Read { value: Some(value), revision }) => {
+                write!(f, "{value:?}")?;
+                write_revision(f, *revision)?;
+            }
+            Completion::Ok(Answer::Written { revision }) => {
+                f.write_str("done")?;
+                write_revision(f, *revision)?;
+            }
+            Completion::Ok(Answer::Deleted { existed: Some(false), .. }) => {
+                f.write_str("was absent")?;
+            }
+            Completion::Ok(Answer::Deleted { revision, .. }) => {
+                f.write_str("deleted")?;
+                write_revision(f, *revision)?;
+            }
+            Completion::Fail { current: None } => f.write_str("failed")?,
+            Completion::Fail { current: Some(0) } => f.write_str("conflict, absent")?,
+            Completion::Fail { current: Some(current) } => {
+                write!(f, "conflict, at revision {current}")?;
+            }
+            Completion::Unknown => f.write_str("unknown")?,
+        }
+        write!(f, " [{} us .. {} us]", self.invoked.time_us, completed.time_us)
+    }
+}
+
+fn write_revision(f: &mut fmt::Formatter<'_>, revision: Option<u64>) -> fmt::Result {
+    revision.map_or(Ok(()), |revision| write!(f, " at revision {revision}"))
+}

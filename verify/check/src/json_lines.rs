@@ -1,0 +1,264 @@
+//! Histories as JSON lines: one event a line, in the order of recording.
+//!
+//! ```text
+//! {"process":3,"type":"invoke","time_us":10,"op":{"f":"write","key":"a","value":"v1"}}
+//! {"process":3,"type":"ok","time_us":25,"op":{"f":"write","key":"a","value":"v1","revision":7}}
+//! ```
+//!
+//! `type` is `invoke`, `ok`, `fail` or `unknown`; `f` is `read`, `write`, `delete` or `cas`. A
+//! completion repeats the operation it completes, and adds what was told: `value` (null for a key
+//! that is absent) and `revision` to a read, `revision` to a write or cas, `existed` and `revision` to
+//! a delete, `current` to a cas that failed. Empty lines are skipped.
+
+use std::io::{self, BufRead, Read as _, Write};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::history::{Action, Answer, Completion, EventError, History};
+
+/// Longest line, in bytes; a longer one is no event of ours.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a text is not a history.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// Reading failed.
+    #[error("line {line}: {source}")]
+    Io {
+        /// Which line, from 1.
+        line: usize,
+        /// Why.
+        source: io::Error,
+    },
+    /// The line is too long.
+    #[error("line {line} is longer than {LINE_BYTES_MAX} bytes")]
+    Long {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// The line is no event.
+    #[error("line {line}: {reason}")]
+    Syntax {
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The event does not fit those before it.
+    #[error("line {line}: {source}")]
+    Event {
+        /// Which line, from 1.
+        line: usize,
+        /// Why.
+        source: EventError,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Invoke,
+    Ok,
+    Fail,
+    Unknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Function {
+    Read,
+    Write,
+    Delete,
+    Cas,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    process: u64,
+    #[serde(rename = "type")]
+    kind: Kind,
+    time_us: u64,
+    op: Fields,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    f: Function,
+    key: String,
+    /// The outer option: whether there is such a field.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    value: Option<Option<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expected_revision: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    existed: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    current: Option<u64>,
+}
+
+fn present<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(source).map(Some)
+}
+
+impl History {
+    /// Reads a history. Memory is bounded by the text's size.
+    pub fn parse(mut text: impl BufRead) -> Result<History, ParseError> {
+        let mut history = History::new();
+        let mut bytes = Vec::new();
+        for line in 1.. {
+            bytes.clear();
+            (&mut text)
+                .take(LINE_BYTES_MAX as u64 + 2)
+                .read_until(b'\n', &mut bytes)
+                .map_err(|source| ParseError::Io { line, source })?;
+            if bytes.is_empty() {
+                break;
+            }
+            let content = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+            if content.len() > LINE_BYTES_MAX {
+                return Err(ParseError::Long { line });
+            }
+            if !content.trim_ascii().is_empty() {
+                let event = serde_json::from_slice(content)
+                    .map_err(|error| ParseError::Syntax { line, reason: error.to_string() })?;
+                add(&mut history, line, event)?;
+            }
+        }
+        Ok(history)
+    }
+
+    /// Writes the history as JSON lines; [`History::parse`] reads back the same.
+    pub fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        let mut events = Vec::new();
+        for op in self.ops() {
+            let invoke = fields(&op.action, None);
+            events.push((op.invoked, op.process, Kind::Invoke, invoke));
+            if let Some((moment, completion)) = &op.completed {
+                let kind = match completion {
+                    Completion::Ok(_) => Kind::Ok,
+                    Completion::Fail { .. } => Kind::Fail,
+                    Completion::Unknown => Kind::Unknown,
+                };
+                events.push((*moment, op.process, kind, fields(&op.action, Some(completion))));
+            }
+        }
+        events.sort_by_key(|(moment, ..)| *moment);
+        for (moment, process, kind, op) in events {
+            let line = Line { process, kind, time_us: moment.time_us, op };
+            serde_json::to_writer(&mut *to, &line)?;
+            to.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+}
+
+fn fields(action: &Action, completion: Option<&Completion>) -> Fields {
+    let key = action.key().to_owned();
+    let (f, value, expected_revision) = match action {
+        Action::Read { .. } => (Function::Read, None, None),
+        Action::Write { value, .. } => (Function::Write, Some(Some(value.clone())), None),
+        Action::Delete { .. } => (Function::Delete, None, None),
+        Action::Cas { expected_revision, value, .. } => {
+            (Function::Cas, Some(Some(value.clone())), Some(*expected_revision))
+        }
+    };
+    let (revision, existed, current) = (None, None, None);
+    let mut fields = Fields { f, key, value, expected_revision, revision, existed, current };
+    match completion {
+        Some(Completion::Ok(Answer::Read { value, revision })) => {
+            fields.value = Some(value.clone());
+            fields.revision = *revision;
+        }
+        Some(Completion::Ok(Answer::Written { revision })) => fields.revision = *revision,
+        Some(Completion::Ok(Answer::Deleted { existed, revision })) => {
+            fields.existed = *existed;
+            fields.revision = *revision;
+        }
+        Some(Completion::Fail { current }) => fields.current = *current,
+        Some(Completion::Unknown) | None => {}
+    }
+    fields
+}
+
+fn add(history: &mut History, line: usize, event: Line) -> Result<(), ParseError> {
+    let Line { process, kind, time_us, op } = event;
+    let syntax = |reason: String| ParseError::Syntax { line, reason };
+    let result = if kind == Kind::Invoke {
+        if op.revision.is_some() || op.existed.is_some() || op.current.is_some() {
+            return Err(syntax("an invocation has no results".to_owned()));
+        }
+        let action = action(&op).map_err(syntax)?;
+        history.invoke(process, time_us, action)
+    } else {
+        if let Some(open) = history.open_op(process) {
+            let asked = fields(&open.action, None);
+            let value_is_result = op.f == Function::Read;
+            if (asked.f, &asked.key, asked.expected_revision) != (op.f, &op.key, op.expected_revision)
+                || (!value_is_result && asked.value != op.value)
+            {
+                return Err(syntax(format!(
+                    "process {process} completes another operation than it invoked ({open})"
+                )));
+            }
+        }
+        let completion = completion(kind, op).map_err(syntax)?;
+        history.complete(process, time_us, completion)
+    };
+    result.map(drop).map_err(|source| ParseError::Event { line, source })
+}
+
+fn action(op: &Fields) -> Result<Action, String> {
+    let key = op.key.clone();
+    let value = || match &op.value {
+        Some(Some(value)) => Ok(value.clone()),
+        _ => Err("`value` must be a text".to_owned()),
+    };
+    if op.f != Function::Cas && op.expected_revision.is_some() {
+        return Err("only a cas has `expected_revision`".to_owned());
+    }
+    if matches!(op.f, Function::Read | Function::Delete) && op.value.is_some() {
+        return Err("neither a read nor a delete is invoked with a `value`".to_owned());
+    }
+    Ok(match op.f {
+        Function::Read => Action::Read { key },
+        Function::Write => Action::Write { key, value: value()? },
+        Function::Delete => Action::Delete { key },
+        Function::Cas => {
+            let expected_revision =
+                op.expected_revision.ok_or("a cas needs `expected_revision`, 0 for absent")?;
+            Action::Cas { key, expected_revision, value: value()? }
+        }
+    })
+}
+
+fn completion(kind: Kind, op: Fields) -> Result<Completion, String> {
+    let told = (op.revision.is_some(), op.existed.is_some(), op.current.is_some());
+    let read_value = op.f == Function::Read && op.value.is_some();
+    match kind {
+        Kind::Ok => {
+            if told.2 || (told.1 && op.f != Function::Delete) {
+                return Err("a result that this operation does not have".to_owned());
+            }
+            Ok(Completion::Ok(match op.f {
+                Function::Read => {
+                    let value = op.value.ok_or("a read needs `value`, null for absent")?;
+                    Answer::Read { value, revision: op.revision }
+                }
+                Function::Write | Function::Cas => Answer::Written { revision: op.revision },
+                Function::Delete => Answer::Deleted { existed: op.existed, revision: op.revision },
+            }))
+        }
+        Kind::Fail if told.0 || told.1 || read_value => {
+            Err("what failed has no result but `current`".to_owned())
+        }
+        Kind::Fail => Ok(Completion::Fail { current: op.current }),
+        Kind::Unknown | Kind::Invoke if told != (false, false, false) || read_value => {
+            Err("what is unknown has no results".to_owned())
+        }
+        Kind::Unknown | Kind::Invoke => Ok(Completion::Unknown),
+    }
+}

@@ -1,0 +1,122 @@
+//! Runs `testdata/*.txt`: histories in a short form, `----`, and the verdicts, up to an empty line.
+//! `UPDATE=1` writes the verdicts anew.
+//!
+//! `1 write x a` invokes, for process 1 (also `read x`, `delete x`, `cas x 4 b`); `1 ok`, `1 ok 7` (a
+//! revision), `1 ok =a`, `1 ok =a 7` (a read's value), `1 ok absent`, `1 ok existed [7]`, `1 conflict
+//! 7`, `1 fail`, `1 unknown` complete. `final x=a x2=b@7` judges the end, too.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use check::{
+    Action, Answer, BUDGET_DEFAULT, Completion, FinalValue, History, check_converged, check_linearizable,
+    check_revisions,
+};
+
+#[test]
+fn scripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
+    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let script = fs::read_to_string(&path).unwrap();
+        let actual = run(&script);
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&path, &actual).unwrap();
+        }
+        let expected = fs::read_to_string(&path).unwrap();
+        assert_eq!(actual, expected, "{}; UPDATE=1 accepts", path.display());
+    }
+}
+
+fn run(script: &str) -> String {
+    let mut output = String::new();
+    for case in script.split("\n\n") {
+        let case = case.trim();
+        let lines = case.lines().take_while(|line| *line != "----");
+        let (mut history, mut contents) = (History::new(), None);
+        for (line, number) in lines.zip(0..) {
+            writeln!(output, "{line}").unwrap();
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["#", ..] => {}
+                ["final", ref items @ ..] => contents = Some(parse_contents(items)),
+                [process, ref words @ ..] => {
+                    event(&mut history, process.parse().unwrap(), number * 10, words);
+                }
+                [] => panic!("an empty line ends a case"),
+            }
+        }
+        writeln!(output, "----\n{}\n", judge(&history, contents)).unwrap();
+    }
+    output.trim_end().to_owned() + "\n"
+}
+
+/// The verdict, which must survive being written and read as JSON lines.
+fn judge(history: &History, contents: Option<BTreeMap<String, FinalValue>>) -> String {
+    let mut lines = Vec::new();
+    history.write(&mut lines).unwrap();
+    let parsed = History::parse(lines.as_slice()).unwrap();
+    assert_eq!(parsed, *history);
+
+    let mut text = match contents {
+        None => check_linearizable(&parsed, BUDGET_DEFAULT).to_string(),
+        Some(contents) => check_converged(&parsed, &contents, BUDGET_DEFAULT).to_string(),
+    };
+    if let Err(violation) = check_revisions(&parsed) {
+        write!(text, "\nrevisions: {violation}").unwrap();
+    }
+    text
+}
+
+fn event(history: &mut History, process: u64, time_us: u64, words: &[&str]) {
+    let key = words.get(1).map(|key| (*key).to_owned()).unwrap_or_default();
+    let action = match *words {
+        ["read", _] => Some(Action::Read { key }),
+        ["write", _, value] => Some(Action::Write { key, value: value.to_owned() }),
+        ["delete", _] => Some(Action::Delete { key }),
+        ["cas", _, expected, value] => {
+            Some(Action::Cas { key, expected_revision: expected.parse().unwrap(), value: value.to_owned() })
+        }
+        _ => None,
+    };
+    if let Some(action) = action {
+        history.invoke(process, time_us, action).unwrap();
+        return;
+    }
+    let asked = history.open_op(process).expect("an open operation").action.clone();
+    let completion = match *words {
+        ["unknown"] => Completion::Unknown,
+        ["fail"] => Completion::Fail { current: None },
+        ["conflict", current] => Completion::Fail { current: Some(current.parse().unwrap()) },
+        ["ok", ref results @ ..] => Completion::Ok(parse_answer(&asked, results)),
+        _ => panic!("no such event: {words:?}"),
+    };
+    history.complete(process, time_us, completion).unwrap();
+}
+
+fn parse_answer(asked: &Action, results: &[&str]) -> Answer {
+    let revision = results.last().and_then(|text| text.parse().ok());
+    let first = results.first().copied().unwrap_or_default();
+    match asked {
+        Action::Read { .. } => Answer::Read { value: first.strip_prefix('=').map(str::to_owned), revision },
+        Action::Write { .. } | Action::Cas { .. } => Answer::Written { revision },
+        Action::Delete { .. } => {
+            let existed = (!results.is_empty()).then_some(first == "existed");
+            Answer::Deleted { existed, revision }
+        }
+    }
+}
+
+fn parse_contents(items: &[&str]) -> BTreeMap<String, FinalValue> {
+    let items = items.iter().map(|item| {
+        let (key, rest) = item.split_once('=').unwrap();
+        let (value, revision) = rest
+            .split_once('@')
+            .map_or((rest, None), |(value, revision)| (value, Some(revision.parse().unwrap())));
+        (key.to_owned(), FinalValue { value: value.to_owned(), revision })
+    });
+    items.collect()
+}

@@ -1,0 +1,319 @@
+//! Clients: one operation at a time each, to any node, with a deadline; and the history of what they
+//! were told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use check::{Action, Answer, Completion, History};
+use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer};
+use node::{Op, Reply, ReplyBody, Request};
+use types::{Applied, NodeId, Problem};
+
+use crate::{
+    dice::Dice,
+    failure::Broken,
+    plan::{KEYSPACES, Plan},
+};
+
+/// Keys of a range read are separate reads in the history, each by a process of its own.
+const PROCESSES_PER_CLIENT: u64 = 100;
+
+/// What a client wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// One operation on one key.
+    One(Action),
+    /// All of these keys in one range read.
+    Range(Vec<String>),
+}
+
+/// An operation that waits for its answer.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Who asks.
+    pub client: usize,
+    /// Index of the keyspace.
+    pub keyspace: usize,
+    /// What was asked.
+    pub wish: Wish,
+    /// What the node is asked.
+    pub request: Request,
+    /// The node.
+    pub node: NodeId,
+    /// How long the client waits, in milliseconds.
+    pub timeout_ms: u64,
+    /// The boot that took the request in.
+    pub delivered: Option<u64>,
+    /// The task of the finale that it does.
+    pub task: Option<Task>,
+}
+
+/// Something that must succeed once the world is healed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The node to ask.
+    pub node: NodeId,
+    /// Index of the keyspace.
+    pub keyspace: usize,
+    /// The key.
+    pub key: String,
+    /// Whether to write it, or to read it.
+    pub write: bool,
+}
+
+/// How an operation ended, for the world.
+#[derive(Debug)]
+pub struct Ended {
+    /// Who asked.
+    pub client: usize,
+    /// Whether it took effect.
+    pub ok: bool,
+}
+
+/// All clients.
+#[derive(Debug)]
+pub struct Clients {
+    dice: Dice,
+    keys: u64,
+    value_bytes: u64,
+    /// Last revision that each client saw of each key.
+    known: Vec<BTreeMap<(usize, String), u64>>,
+    waiting: BTreeMap<u64, Waiting>,
+    tokens: u64,
+    /// What was asked and told, by keyspace.
+    pub histories: Vec<History>,
+    /// What the finale still wants done.
+    pub tasks: VecDeque<Task>,
+}
+
+impl Clients {
+    /// Clients of a world.
+    pub fn new(dice: Dice, plan: &Plan) -> Clients {
+        Clients {
+            dice,
+            keys: plan.keys,
+            value_bytes: plan.value_bytes,
+            known: vec![BTreeMap::new(); plan.clients as usize],
+            waiting: BTreeMap::new(),
+            tokens: 0,
+            histories: KEYSPACES.map(|_| History::new()).to_vec(),
+            tasks: VecDeque::new(),
+        }
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Keys of a keyspace.
+    pub fn keys(&self) -> Vec<String> {
+        (0..self.keys).map(|number| format!("k{number}")).collect()
+    }
+
+    /// The operation of a token, if it still waits.
+    pub fn waiting(&mut self, token: u64) -> Option<&mut Waiting> {
+        self.waiting.get_mut(&token)
+    }
+
+    /// Tokens and operations that wait.
+    pub fn all_waiting(&self) -> impl Iterator<Item = (u64, &Waiting)> {
+        self.waiting.iter().map(|(token, waiting)| (*token, waiting))
+    }
+
+    /// A client begins any operation, to any node.
+    pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
+        let keyspace = self.dice.below(KEYSPACES.len() as u64) as usize;
+        let node = NodeId(self.dice.below(nodes));
+        let key = format!("k{}", self.dice.below(self.keys));
+        let value = self.value();
+        let kind = self.dice.below(100);
+        let wish = match kind {
+            0..30 => Wish::One(Action::Write { key, value }),
+            30..60 => Wish::One(Action::Read { key }),
+            60..68 => Wish::One(Action::Delete { key }),
+            68..95 => {
+                let known = self.known[client].get(&(keyspace, key.clone())).copied();
+                let expected_revision = if self.dice.chance(150) { 0 } else { known.unwrap_or(0) };
+                Wish::One(Action::Cas { key, expected_revision, value })
+            }
+            _ => Wish::Range(self.keys()),
+        };
+        let timeout_ms = self.dice.pick(&[100, 500, 2_000, 4_000]);
+        self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None)
+    }
+
+    /// A client does the next task of the finale, if one is left.
+    pub fn invoke_task(&mut self, client: usize, now_us: u64) -> Option<u64> {
+        let task = self.tasks.pop_front()?;
+        let key = task.key.clone();
+        let action =
+            if task.write { Action::Write { key, value: self.value() } } else { Action::Read { key } };
+        Some(self.invoke(client, now_us, task.node, task.keyspace, Wish::One(action), 2_000, Some(task)))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one fact of the operation")]
+    fn invoke(
+        &mut self,
+        client: usize,
+        now_us: u64,
+        node: NodeId,
+        keyspace: usize,
+        wish: Wish,
+        timeout_ms: u64,
+        task: Option<Task>,
+    ) -> u64 {
+        self.tokens += 1;
+        for (process, action) in processes(client, &wish) {
+            let invoked = self.histories[keyspace].invoke(process, now_us, action);
+            invoked.expect("a client does one thing at a time");
+        }
+        let request = Request { keyspace: KEYSPACES[keyspace].to_string(), op: op(&wish) };
+        let delivered = None;
+        let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task };
+        self.waiting.insert(self.tokens, waiting);
+        self.tokens
+    }
+
+    /// The request never reached a node, or what reached it is lost: `applied` says what is known.
+    pub fn lose(&mut self, now_us: u64, token: u64, applied: Applied) -> Option<Ended> {
+        let waiting = self.waiting.remove(&token)?;
+        let completion = || match applied {
+            Applied::NotApplied => Completion::Fail { current: None },
+            Applied::Applied | Applied::Unknown => Completion::Unknown,
+        };
+        for (process, _) in processes(waiting.client, &waiting.wish) {
+            self.complete(waiting.keyspace, process, now_us, completion());
+        }
+        self.tasks.extend(waiting.task);
+        Some(Ended { client: waiting.client, ok: false })
+    }
+
+    /// A node answers.
+    ///
+    /// # Errors
+    /// When it answers what was not asked.
+    pub fn reply(
+        &mut self,
+        now_us: u64,
+        token: u64,
+        result: &Result<Reply, Problem>,
+    ) -> Result<Ended, Broken> {
+        let Some(waiting) = self.waiting.get(&token) else {
+            return Err(Broken::safety("one_reply", format!("request {token} was answered twice")));
+        };
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(problem) => {
+                let ended = self.lose(now_us, token, problem.applied);
+                return Ok(ended.expect("it was waiting"));
+            }
+        };
+        let nonsense = || {
+            Broken::safety("answers_fit", format!("request {token} {:?} got {:?}", waiting.wish, reply.body))
+        };
+        let completions = match (&waiting.wish, &reply.body) {
+            (Wish::One(action), body) => vec![completion(action, body).ok_or_else(nonsense)?],
+            (Wish::Range(keys), ReplyBody::Answer(QueryAnswer::Range { items, next: None, .. })) => {
+                let read = |key: &String| {
+                    let item = items.iter().find(|item| item.key == key.as_bytes());
+                    Completion::Ok(Answer::Read {
+                        value: item.map(|item| text(&item.row.value)),
+                        revision: item.map(|item| item.row.mod_revision),
+                    })
+                };
+                keys.iter().map(read).collect()
+            }
+            (Wish::Range(_), _) => return Err(nonsense()),
+        };
+        let waiting = self.waiting.remove(&token).expect("it was just found");
+        for ((process, action), completion) in
+            processes(waiting.client, &waiting.wish).into_iter().zip(completions)
+        {
+            self.learn(&waiting, action.key(), &completion);
+            self.complete(waiting.keyspace, process, now_us, completion);
+        }
+        Ok(Ended { client: waiting.client, ok: true })
+    }
+
+    fn learn(&mut self, waiting: &Waiting, key: &str, completion: &Completion) {
+        let revision = match completion {
+            Completion::Ok(Answer::Read { revision, .. } | Answer::Written { revision }) => {
+                revision.unwrap_or(0)
+            }
+            Completion::Fail { current: Some(current) } => *current,
+            Completion::Ok(Answer::Deleted { .. }) => 0,
+            Completion::Fail { current: None } | Completion::Unknown => return,
+        };
+        self.known[waiting.client].insert((waiting.keyspace, key.to_string()), revision);
+    }
+
+    fn complete(&mut self, keyspace: usize, process: u64, now_us: u64, completion: Completion) {
+        let completed = self.histories[keyspace].complete(process, now_us, completion);
+        completed.expect("the completion is of the open operation");
+    }
+
+    /// A value that no other write has.
+    fn value(&mut self) -> String {
+        let longest = if self.dice.chance(20) { 4 * self.value_bytes } else { self.value_bytes };
+        let filler = self.dice.below(longest + 1) as usize;
+        format!("v{}{}", self.tokens + 1, ".".repeat(filler))
+    }
+}
+
+/// History processes of an operation, with what each asks.
+fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
+    let first = client as u64 * PROCESSES_PER_CLIENT;
+    match wish {
+        Wish::One(action) => vec![(first, action.clone())],
+        Wish::Range(keys) => {
+            (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
+        }
+    }
+}
+
+fn op(wish: &Wish) -> Op {
+    let put = |key: &str, value: &str, expect| {
+        Op::Command(Command::Put { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec(), expect })
+    };
+    match wish {
+        Wish::One(Action::Read { key }) => Op::Query(Query::Get { key: key.as_bytes().to_vec() }),
+        Wish::One(Action::Write { key, value }) => put(key, value, Expect::Anything),
+        Wish::One(Action::Cas { key, expected_revision: 0, value }) => put(key, value, Expect::Absent),
+        Wish::One(Action::Cas { key, expected_revision, value }) => {
+            put(key, value, Expect::Revision(*expected_revision))
+        }
+        Wish::One(Action::Delete { key }) => {
+            Op::Command(Command::Delete { key: key.as_bytes().to_vec(), expect: Expect::Anything })
+        }
+        Wish::Range(_) => {
+            Op::Query(Query::Range { range: KeyRange::default(), limit: 1_000, keys_only: false })
+        }
+    }
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+/// What the answer says of the action; `None` if it is no answer to it.
+fn completion(action: &Action, body: &ReplyBody) -> Option<Completion> {
+    Some(match (action, body) {
+        (Action::Read { .. }, ReplyBody::Answer(QueryAnswer::Get { row, .. })) => {
+            Completion::Ok(Answer::Read {
+                value: row.as_ref().map(|row| text(&row.value)),
+                revision: row.as_ref().map(|row| row.mod_revision),
+            })
+        }
+        (Action::Write { .. } | Action::Cas { .. }, ReplyBody::Outcome(Outcome::Put { revision, .. })) => {
+            Completion::Ok(Answer::Written { revision: Some(*revision) })
+        }
+        (Action::Cas { .. }, ReplyBody::Outcome(Outcome::Conflict { current, .. })) => {
+            Completion::Fail { current: Some(*current) }
+        }
+        (Action::Delete { .. }, ReplyBody::Outcome(Outcome::Deleted { revision, existed })) => {
+            let revision = existed.then_some(*revision);
+            Completion::Ok(Answer::Deleted { existed: Some(*existed), revision })
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,313 @@
+//! Driving one node as the server does: events in, outputs carried out in order.
+
+use std::collections::BTreeMap;
+
+use node::{Fatal, Input, NodeEvent, Output, Reply, ReplyBody};
+use types::{Applied, NodeId, Now, Problem};
+use wire::PeerMessage;
+
+use crate::{
+    clients::Wish,
+    event::{Event, ProcessEvent},
+    failure::Broken,
+    host::{JobDone, Logged, Stop, StoreJob},
+    plan::MS,
+    promises,
+    world::World,
+};
+use check::Action;
+use keyspace::Outcome;
+
+/// A loop's turn takes up to this long: what comes meanwhile is handled before the next poll.
+const TURN_US_MAX: u64 = 300;
+
+impl World {
+    pub(crate) fn on_process(&mut self, node: NodeId, boot: u64, what: ProcessEvent) -> Result<(), Broken> {
+        let host = &self.hosts[node.0 as usize];
+        if host.process.is_none() || host.boot != boot {
+            return Ok(());
+        }
+        let disk_work = matches!(what, ProcessEvent::LogDone | ProcessEvent::JobDone);
+        let worked = match what {
+            _ if disk_work && self.halts_in_work(node) => Ok(()),
+            ProcessEvent::Tick => {
+                let tick_us = self.hosts[node.0 as usize].clock.virtual_us(self.plan.timing.tick_ms * MS);
+                self.schedule(node, ProcessEvent::Tick, tick_us);
+                self.watch_space(node).and_then(|()| self.input(node, Input::Tick))
+            }
+            ProcessEvent::Poll => self.poll(node),
+            ProcessEvent::LogDone => self.on_log_done(node),
+            ProcessEvent::LogRetry => self.watch_space(node).map(|()| self.begin_write(node)),
+            ProcessEvent::JobDone => self.on_job_done(node),
+        };
+        worked.or_else(|stop| self.on_stop(node, stop))
+    }
+
+    /// Messages of a peer arrive.
+    pub(crate) fn deliver(
+        &mut self,
+        to: NodeId,
+        from: NodeId,
+        messages: Vec<PeerMessage>,
+    ) -> Result<(), Broken> {
+        for message in messages {
+            if self.hosts[to.0 as usize].process.is_none() {
+                return Ok(());
+            }
+            self.input_or_stop(to, Input::Peer { from, message })?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_peer_down(&mut self, node: NodeId, peer: NodeId) -> Result<(), Broken> {
+        self.input_or_stop(node, Input::PeerDown(peer))
+    }
+
+    /// A client's request arrives.
+    pub(crate) fn on_request(&mut self, node: NodeId, token: u64) -> Result<(), Broken> {
+        let now = self.now(node);
+        let host = &self.hosts[node.0 as usize];
+        let running = host.process.is_some();
+        let Some(waiting) = self.clients.waiting(token) else { return Ok(()) };
+        if !running {
+            self.lose(token, Applied::NotApplied);
+            return Ok(());
+        }
+        waiting.delivered = Some(host.boot);
+        let (request, timeout_ms) = (waiting.request.clone(), waiting.timeout_ms);
+        self.queue.push(self.overdue_us(node, timeout_ms), Event::Overdue { node, token });
+        let deadline_ms = now.mono_ms + timeout_ms;
+        self.input_or_stop(node, Input::Client { token, request, deadline_ms })
+    }
+
+    fn input_or_stop(&mut self, node: NodeId, input: Input) -> Result<(), Broken> {
+        self.input(node, input).or_else(|stop| self.on_stop(node, stop))
+    }
+
+    fn now(&self, node: NodeId) -> Now {
+        self.hosts[node.0 as usize].clock.now(self.now_us)
+    }
+
+    /// Hands an event to a node, and sees to it that it is polled soon.
+    fn input(&mut self, node: NodeId, input: Input) -> Result<(), Stop> {
+        let now = self.now(node);
+        let Some(process) = &mut self.hosts[node.0 as usize].process else { return Ok(()) };
+        self.trace.line(self.now_us, format_args!("node {node} <- {}", Brief(&input)));
+        process.node.handle(now, input).map_err(fatal)?;
+        if !process.poll_due {
+            process.poll_due = true;
+            let delay = self.dice.below(TURN_US_MAX);
+            self.schedule(node, ProcessEvent::Poll, delay);
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, node: NodeId) -> Result<(), Stop> {
+        let now = self.now(node);
+        let Some(process) = &mut self.hosts[node.0 as usize].process else { return Ok(()) };
+        process.poll_due = false;
+        let mut outputs = Vec::new();
+        process.node.poll(now, &mut outputs).map_err(fatal)?;
+        // What this poll applied and committed is known before its answers are looked at.
+        self.oracle.after_poll(&self.hosts, node.0 as usize).map_err(Stop::Broken)?;
+        let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
+        for output in outputs {
+            match output {
+                Output::Send { to, message } => {
+                    if self.oracle.look_inside {
+                        promises::check(&self.hosts[node.0 as usize], to, &message).map_err(Stop::Broken)?;
+                    }
+                    self.oracle.on_send(&message).map_err(Stop::Broken)?;
+                    self.count_message(&message);
+                    sends.entry(to).or_default().push(message);
+                }
+                output => self.carry_out(node, output)?,
+            }
+        }
+        for (to, messages) in sends {
+            self.trace.line(self.now_us, format_args!("node {node} -> {to}: {} messages", messages.len()));
+            for (delay, frame) in self.network.send(node, to, &messages, &mut self.counts) {
+                self.queue.push(self.now_us + delay, Event::Frame(frame));
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, node: NodeId, output: Output) -> Result<(), Stop> {
+        let Some(process) = &mut self.hosts[node.0 as usize].process else { return Ok(()) };
+        match output {
+            Output::Send { .. } => unreachable!("sends are gathered by the caller"),
+            Output::Write(batch) => {
+                self.trace.line(
+                    self.now_us,
+                    format_args!("node {node} writes batch {} of {} bytes", batch.seq.0, batch.entry_bytes()),
+                );
+                process.write(batch);
+                self.begin_write(node);
+            }
+            Output::Checkpoint(job) => self.push_job(node, StoreJob::Checkpoint(job)),
+            Output::Install(job) => self.push_job(node, StoreJob::Install(job)),
+            Output::Retain(first_needed) => process.retain(first_needed)?,
+            Output::Reply { token, result } => self.on_reply(node, token, result).map_err(Stop::Broken)?,
+            Output::Disconnect { peer, reason } => {
+                return Err(Stop::Broken(Broken::safety(
+                    "good_peers_are_not_accused",
+                    format!("node {node} disconnects node {peer}: {reason}"),
+                )));
+            }
+            Output::Event(event) => {
+                self.note(format_args!("node {node}: {event:?}"));
+                match event {
+                    NodeEvent::SnapshotSending { .. } => self.counts.add("snapshots_sent", 1),
+                    NodeEvent::SnapshotInstalled { .. } => self.counts.add("snapshots_installed", 1),
+                    NodeEvent::Checkpointed { .. } => self.counts.add("checkpoints", 1),
+                    NodeEvent::Role { .. } | NodeEvent::GroupStarted { .. } => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_write(&mut self, node: NodeId) {
+        let host = &mut self.hosts[node.0 as usize];
+        if host.process.as_mut().is_some_and(|process| process.begin_write()) {
+            let delay = host.disk_us(&mut self.dice, self.plan.write_us);
+            self.schedule(node, ProcessEvent::LogDone, delay);
+        }
+    }
+
+    fn push_job(&mut self, node: NodeId, job: StoreJob) {
+        let host = &mut self.hosts[node.0 as usize];
+        if host.process.as_mut().is_some_and(|process| process.push_job(job)) {
+            let delay = host.disk_us(&mut self.dice, self.plan.job_us);
+            self.schedule(node, ProcessEvent::JobDone, delay);
+        }
+    }
+
+    fn on_log_done(&mut self, node: NodeId) -> Result<(), Stop> {
+        match self.hosts[node.0 as usize].finish_write()? {
+            Logged::Written(batches) => {
+                let log = &self.hosts[node.0 as usize].durable;
+                self.oracle.on_durable(log, &batches).map_err(Stop::Broken)?;
+                self.begin_write(node);
+                let seq = batches.last().expect("a round has a batch").seq;
+                self.input(node, Input::Written(seq))
+            }
+            Logged::NoSpace => {
+                self.counts.add("log_full", 1);
+                self.schedule(node, ProcessEvent::LogRetry, 50 * MS);
+                self.watch_space(node)
+            }
+        }
+    }
+
+    fn on_job_done(&mut self, node: NodeId) -> Result<(), Stop> {
+        let host = &mut self.hosts[node.0 as usize];
+        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some((done, more)) = process.finish_job()? else { return Ok(()) };
+        if more {
+            let delay = host.disk_us(&mut self.dice, self.plan.job_us);
+            self.schedule(node, ProcessEvent::JobDone, delay);
+        }
+        let input = match done {
+            JobDone::Checkpoint(done) => Input::CheckpointDone(done),
+            JobDone::Install(done) => {
+                self.hosts[node.0 as usize].durable.stored(done.group(), done.position());
+                Input::InstallDone(done)
+            }
+        };
+        self.input(node, input)
+    }
+
+    fn watch_space(&mut self, node: NodeId) -> Result<(), Stop> {
+        let host = &mut self.hosts[node.0 as usize];
+        let Some(process) = &mut host.process else { return Ok(()) };
+        match process.watch_space(&host.files)? {
+            Some(entries_accepted) => self.input(node, Input::LogSpace { entries_accepted }),
+            None => Ok(()),
+        }
+    }
+
+    fn on_reply(&mut self, node: NodeId, token: u64, result: Result<Reply, Problem>) -> Result<(), Broken> {
+        match &result {
+            Ok(reply) => self.note(format_args!("node {node} answers {token}: {:?}", reply.body)),
+            Err(problem) => {
+                self.note(format_args!("node {node} answers {token}: {problem} ({:?})", problem.applied))
+            }
+        }
+        if let (Ok(reply), Some(waiting)) = (&result, self.clients.waiting(token)) {
+            let put = matches!(reply.body, ReplyBody::Outcome(Outcome::Put { .. }));
+            let wish = waiting.wish.clone();
+            self.check_receipt(reply)?;
+            if let (true, Wish::One(Action::Write { value, .. } | Action::Cas { value, .. })) = (put, &wish) {
+                self.oracle.check_acknowledged(&self.hosts, value.as_bytes(), reply.receipt.acks.durable)?;
+            }
+        }
+        let ended = self.clients.reply(self.now_us, token, &result)?;
+        self.counts.operations_ok += u64::from(ended.ok);
+        self.wake(ended.client, self.plan.think_us);
+        Ok(())
+    }
+
+    fn check_receipt(&mut self, reply: &Reply) -> Result<(), Broken> {
+        let (acks, quorum) = (reply.receipt.acks, self.plan.nodes as u32 / 2 + 1);
+        let command = matches!(reply.body, ReplyBody::Outcome(_));
+        let counted =
+            acks.of as u64 == self.plan.nodes && acks.required >= quorum && acks.got >= acks.required;
+        let durable = !command || acks.durable >= acks.required;
+        if counted && durable && acks.durable <= acks.of && acks.got <= acks.of {
+            self.counts.add("forwarded_requests", (reply.receipt.attempts > 1).into());
+            return Ok(());
+        }
+        Err(Broken::safety("receipt_is_enough", format!("{:?}", reply.receipt)))
+    }
+
+    fn count_message(&mut self, message: &PeerMessage) {
+        if let Some(wire::PeerBody::Forward(_)) = &message.body {
+            self.counts.add("forwards", 1);
+        }
+    }
+}
+
+fn fatal(fatal: Fatal) -> Stop {
+    Stop::Broken(Broken::crash("node_goes_on", fatal.to_string()))
+}
+
+/// An input in a few words, for the trace.
+struct Brief<'a>(&'a Input);
+
+impl std::fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Input::Tick => f.write_str("tick"),
+            Input::Peer { from, message } => {
+                write!(f, "{from}: group {} ", message.group)?;
+                match &message.body {
+                    Some(wire::PeerBody::Raft(raft)) => write!(
+                        f,
+                        "{:?} term {} index {} entries {} commit {} reject {}",
+                        raft.kind(),
+                        raft.term,
+                        raft.index,
+                        raft.entries.len(),
+                        raft.commit,
+                        raft.reject
+                    ),
+                    Some(wire::PeerBody::Forward(forward)) => write!(f, "forward {}", forward.id),
+                    Some(wire::PeerBody::ForwardReply(reply)) => write!(f, "forward reply {}", reply.id),
+                    Some(wire::PeerBody::SnapshotChunk(chunk)) => {
+                        write!(f, "snapshot {} chunk {}", chunk.transfer, chunk.number)
+                    }
+                    Some(wire::PeerBody::SnapshotAck(ack)) => write!(f, "{ack:?}"),
+                    None => f.write_str("nothing known"),
+                }
+            }
+            Input::PeerDown(peer) => write!(f, "peer {peer} down"),
+            Input::Client { token, .. } => write!(f, "request {token}"),
+            Input::Written(seq) => write!(f, "written {}", seq.0),
+            Input::LogSpace { entries_accepted } => write!(f, "entries accepted: {entries_accepted}"),
+            Input::CheckpointDone(done) => write!(f, "checkpoint done: {}", done.is_some()),
+            Input::InstallDone(done) => write!(f, "installed group {}", done.group()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What can happen next, and the queue that says when.
+
+use std::collections::BTreeMap;
+
+use types::NodeId;
+
+use crate::network::Frame;
+
+/// Something due at a moment.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// For a process; void in any other boot.
+    Process {
+        /// Whose.
+        node: NodeId,
+        /// Of which start.
+        boot: u64,
+        /// What.
+        what: ProcessEvent,
+    },
+    /// A frame arrives.
+    Frame(Frame),
+    /// A node notices that the connection to a peer is gone.
+    PeerDown {
+        /// Who notices.
+        node: NodeId,
+        /// Which peer.
+        peer: NodeId,
+    },
+    /// A client's request arrives at a node.
+    Request {
+        /// The node asked.
+        node: NodeId,
+        /// The request.
+        token: u64,
+    },
+    /// A client's next operation is due.
+    Wake(usize),
+    /// A node must have answered by now.
+    Overdue {
+        /// The node asked.
+        node: NodeId,
+        /// The request.
+        token: u64,
+    },
+    /// The next fault is due.
+    Fault,
+    /// A fault passes.
+    Recover(Recovery),
+    /// The last look, again and again, at whether the healed world has come together.
+    Converge,
+}
+
+/// What happens inside a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessEvent {
+    /// A tick.
+    Tick,
+    /// The loop comes round to polling.
+    Poll,
+    /// The log's thread finishes a round.
+    LogDone,
+    /// The log's thread looks for space.
+    LogRetry,
+    /// The store's thread finishes a job.
+    JobDone,
+}
+
+/// The end of a fault.
+#[derive(Clone, Debug)]
+pub enum Recovery {
+    /// A machine starts its process.
+    Start(NodeId),
+    /// A process goes on.
+    Resume(NodeId),
+    /// Links work again.
+    Unblock(Vec<(NodeId, NodeId)>),
+    /// A disk has space again.
+    Space(NodeId),
+    /// A disk is as fast as before.
+    Fast(NodeId),
+    /// All faults end.
+    Heal,
+}
+
+/// Events in order of time, then of scheduling.
+#[derive(Debug, Default)]
+pub struct Queue {
+    events: BTreeMap<(u64, u64), Event>,
+    scheduled: u64,
+}
+
+impl Queue {
+    /// Adds an event at a virtual time in microseconds.
+    pub fn push(&mut self, at_us: u64, event: Event) {
+        self.scheduled += 1;
+        self.events.insert((at_us, self.scheduled), event);
+    }
+
+    /// The next event and its time.
+    pub fn pop(&mut self) -> Option<(u64, Event)> {
+        self.events.pop_first().map(|((at_us, _), event)| (at_us, event))
+    }
+}

@@ -1,0 +1,154 @@
+//! After the faults: the healed cluster owes progress. Every keyspace takes a write and answers a read
+//! through every node, all replicas come to one state, and the last reads close the history.
+
+use std::collections::BTreeMap;
+
+use types::{GroupId, NodeId};
+
+use crate::{
+    clients::Task,
+    event::Event,
+    failure::Broken,
+    plan::{KEYSPACES, MS, SECOND},
+    world::World,
+};
+
+/// Virtual time within which a healed cluster must have come together.
+const LIVENESS_US_MAX: u64 = 20 * SECOND;
+const LOOK_EVERY_US: u64 = 50 * MS;
+
+/// How far a world has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Faults happen.
+    Chaos,
+    /// Writes and reads through every node.
+    Probing {
+        /// When all must be over, in virtual microseconds.
+        by_us: u64,
+    },
+    /// Replicas catch up.
+    Settling {
+        /// As above.
+        by_us: u64,
+    },
+    /// Every key is read once more.
+    Reading {
+        /// As above.
+        by_us: u64,
+    },
+    /// Over.
+    Done,
+}
+
+impl World {
+    pub(crate) fn begin_finale(&mut self) {
+        self.stage = Stage::Probing { by_us: self.now_us + LIVENESS_US_MAX };
+        for node in (0..self.plan.nodes).map(NodeId) {
+            for keyspace in 0..KEYSPACES.len() {
+                for write in [true, false] {
+                    let key = format!("probe{node}");
+                    self.clients.tasks.push_back(Task { node, keyspace, key, write });
+                }
+            }
+        }
+        self.queue.push(self.now_us + LOOK_EVERY_US, Event::Converge);
+    }
+
+    pub(crate) fn on_converge(&mut self) -> Result<(), Broken> {
+        let busy = self.clients.all_waiting().next().is_some() || !self.clients.tasks.is_empty();
+        let (by_us, missing) = match self.stage {
+            Stage::Probing { by_us } if busy => (by_us, self.open_tasks()),
+            Stage::Probing { by_us } => {
+                self.stage = Stage::Settling { by_us };
+                (by_us, String::new())
+            }
+            Stage::Settling { by_us } => match self.settled() {
+                Ok(()) => {
+                    self.begin_reading(by_us);
+                    (by_us, String::new())
+                }
+                Err(difference) => (by_us, difference),
+            },
+            Stage::Reading { by_us } if busy => (by_us, self.open_tasks()),
+            Stage::Reading { .. } => {
+                self.stage = Stage::Done;
+                return self.scrub();
+            }
+            Stage::Chaos | Stage::Done => return Ok(()),
+        };
+        if self.now_us > by_us {
+            let stage = self.stage;
+            return Err(Broken::liveness("healed_cluster_comes_together", format!("{stage:?}: {missing}")));
+        }
+        self.queue.push(self.now_us + LOOK_EVERY_US, Event::Converge);
+        Ok(())
+    }
+
+    fn begin_reading(&mut self, by_us: u64) {
+        self.stage = Stage::Reading { by_us };
+        for keyspace in 0..KEYSPACES.len() {
+            let probes = (0..self.plan.nodes).map(|node| format!("probe{node}"));
+            for key in self.clients.keys().into_iter().chain(probes) {
+                let node = NodeId(self.dice.below(self.plan.nodes));
+                self.clients.tasks.push_back(Task { node, keyspace, key, write: false });
+            }
+        }
+    }
+
+    fn open_tasks(&self) -> String {
+        let waiting = self
+            .clients
+            .all_waiting()
+            .map(|(_, waiting)| format!("{:?} at node {}", waiting.wish, waiting.node));
+        let open = self.clients.tasks.iter().map(|task| format!("{task:?}"));
+        waiting.chain(open).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Whether all nodes run the same groups in the same state, with nothing left to apply.
+    fn settled(&self) -> Result<(), String> {
+        let mut first: Option<BTreeMap<GroupId, (u64, u128)>> = None;
+        for host in &self.hosts {
+            let Some(process) = &host.process else { return Err(format!("node {} is down", host.id)) };
+            let mut states = BTreeMap::new();
+            for group in process.node.groups() {
+                let raft = process.node.raft(group).expect("a group that is listed runs").status();
+                let state = process.node.group_state(group);
+                if raft.leader.is_none() || state.applied_index != raft.last_index {
+                    return Err(format!("node {} group {group}: {raft:?}", host.id));
+                }
+                states.insert(group, (state.applied_index, state.state_hash));
+            }
+            if states.len() != KEYSPACES.len() + 1 {
+                return Err(format!("node {} runs {states:?}", host.id));
+            }
+            match &first {
+                None => first = Some(states),
+                Some(first) if *first != states => {
+                    return Err(format!("node {} is at {states:?}, node 0 at {first:?}", host.id));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of each node's last checkpoint are whole, and they are a state that the group was in.
+    fn scrub(&self) -> Result<(), Broken> {
+        for host in &self.hosts {
+            let Some(process) = &host.process else { continue };
+            for group in process.node.groups() {
+                let found = process.node.scrub(group);
+                let known =
+                    found.as_ref().is_ok_and(|hash| *hash == 0 || self.oracle.knows_state(group, *hash));
+                if !known {
+                    return Err(Broken::safety(
+                        "checkpoints_hold_past_states",
+                        format!("node {} group {group}: {found:x?}", host.id),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! The last word: whether the clients' history is linearizable, and its revisions in order.
+
+use check::{BUDGET_DEFAULT, History, check_linearizable, check_revisions};
+
+use crate::{
+    counts::Counts,
+    failure::{Broken, Verdict},
+    plan::KEYSPACES,
+};
+
+/// Judges the histories of all keyspaces.
+pub fn judge(histories: &[History], counts: &mut Counts) -> Result<Verdict, Broken> {
+    let mut verdict = Verdict::Passed;
+    for (name, history) in KEYSPACES.iter().zip(histories) {
+        counts.add("operations_judged", history.ops().len() as u64);
+        match check_linearizable(history, BUDGET_DEFAULT / 4) {
+            check::Verdict::Valid => {}
+            check::Verdict::Invalid(violation) => {
+                let message = format!("keyspace {name}, key {}:\n{}", violation.key, violation.explanation);
+                return Err(Broken::safety("linearizable", message));
+            }
+            check::Verdict::Unknown { reason } => {
+                verdict = Verdict::Unknown(format!("keyspace {name}: {reason}"))
+            }
+        }
+        check_revisions(history).map_err(|violation| {
+            Broken::safety("revisions_in_order", format!("keyspace {name}: {violation}"))
+        })?;
+    }
+    Ok(verdict)
+}

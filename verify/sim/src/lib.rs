@@ -1,0 +1,35 @@
+//! A simulator around many real nodes: the code that the server runs, on a simulated network, disk and
+//! clock, under virtual time. Faults come from a seed; invariants are checked after every step, and
+//! what clients saw is judged at the end. One seed gives one run, to the byte.
+//!
+//! What is real and what is simulated, the faults and the invariants: `docs/internals/simulation.md`.
+
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("feature `planted` contains deliberate bugs: it needs debug assertions");
+
+pub mod cli;
+mod clients;
+mod clock;
+mod counts;
+mod dice;
+mod drive;
+mod durable;
+mod event;
+pub mod failure;
+mod faults;
+mod finale;
+mod host;
+mod judge;
+mod network;
+mod oracle;
+pub mod plan;
+mod promises;
+mod rot;
+pub mod runner;
+mod trace;
+pub mod world;
+
+pub use counts::Counts;
+pub use failure::{Failure, Promise, Verdict};
+pub use runner::{Summary, run_seed, run_seeds};
+pub use world::{Options, Outcome, Until};

@@ -1,0 +1,286 @@
+//! What must hold in every state of the cluster, looked at after every poll of a node. It sees all
+//! nodes at once, and remembers what any of them ever reported.
+
+use std::collections::BTreeMap;
+
+use node::Node;
+use raft_group::RaftGroup;
+use types::{GroupId, NodeId, Role, WriteBatch};
+use wire::{PeerBody, PeerMessage, message::RaftKind};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{durable::DurableLog, failure::Broken, host::Host};
+
+/// What one node last reported of one group, in this boot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    term: u64,
+    commit: u64,
+    applied: u64,
+    leads: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    /// Whether promises between nodes are checked as they leave (see [`crate::promises`]), and
+    /// commits against the disks. Without, only outcomes are.
+    pub look_inside: bool,
+    leaders: BTreeMap<(GroupId, u64), NodeId>,
+    /// Entry by group, index and term: hash of the data, and term of the entry before.
+    entries: BTreeMap<(GroupId, u64, u64), (u64, u64)>,
+    /// Committed entry by group and index: term, hash of the data.
+    committed: BTreeMap<(GroupId, u64), (u64, Option<u64>)>,
+    /// State by group and applied index: revision and state hash.
+    states: BTreeMap<(GroupId, u64), (u64, u128)>,
+    seen: BTreeMap<(NodeId, GroupId), (u64, Seen)>,
+    /// Where written values are in the logs: hash of the value to places.
+    values: BTreeMap<u64, Vec<(GroupId, u64, u64)>>,
+    /// Elections won.
+    pub elections: u64,
+}
+
+impl Oracle {
+    /// An oracle that has seen nothing; see [`Oracle::look_inside`].
+    pub fn new(look_inside: bool) -> Oracle {
+        Oracle { look_inside, ..Oracle::default() }
+    }
+
+    /// These batches are durable on a node: entries of equal index and term are equal, and so are their
+    /// predecessors (log matching, Raft paper, figure 3).
+    pub fn on_durable(&mut self, log: &DurableLog, batches: &[WriteBatch]) -> Result<(), Broken> {
+        for write in batches.iter().flat_map(|batch| &batch.groups) {
+            for entry in &write.entries {
+                // What a later batch of the round replaced has no predecessor any more.
+                if let Some(previous) = log.previous_term(write.group, entry.index)
+                    && log.holds(write.group, entry.index, entry.term)
+                {
+                    let (index, term) = (entry.index, entry.term);
+                    self.on_entry(write.group, index, term, &entry.data, previous)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A leader sends these entries: as for [`Oracle::on_durable`], before they are durable anywhere.
+    pub fn on_send(&mut self, message: &PeerMessage) -> Result<(), Broken> {
+        let Some(PeerBody::Raft(raft)) = &message.body else { return Ok(()) };
+        if raft.kind() != RaftKind::Append {
+            return Ok(());
+        }
+        let mut previous = raft.log_term;
+        for entry in &raft.entries {
+            self.on_entry(GroupId(message.group), entry.index, entry.term, &entry.data, previous)?;
+            previous = entry.term;
+        }
+        Ok(())
+    }
+
+    fn on_entry(
+        &mut self,
+        group: GroupId,
+        index: u64,
+        term: u64,
+        data: &[u8],
+        previous: u64,
+    ) -> Result<(), Broken> {
+        let new = (xxh3_64(data), previous);
+        let known = *self.entries.entry((group, index, term)).or_insert_with(|| {
+            if let Ok(keyspace::Command::Put { value, .. }) = keyspace::codec::decode_command(data) {
+                self.values.entry(xxh3_64(&value)).or_default().push((group, index, term));
+            }
+            new
+        });
+        if known == new {
+            return Ok(());
+        }
+        Err(Broken::safety(
+            "log_matching",
+            format!(
+                "group {group} index {index} term {term}: two entries or predecessors, {known:?} and {new:?}"
+            ),
+        ))
+    }
+
+    /// Whether any node ever showed a state of this hash.
+    pub fn knows_state(&self, group: GroupId, state_hash: u128) -> bool {
+        let mut states = self.states.range((group, 0)..=(group, u64::MAX));
+        states.any(|(_, (_, known))| *known == state_hash)
+    }
+
+    /// Looks at everything that a node's poll may have changed.
+    pub fn after_poll(&mut self, hosts: &[Host], number: usize) -> Result<(), Broken> {
+        let host = &hosts[number];
+        let Some(process) = &host.process else { return Ok(()) };
+        for group in process.node.groups() {
+            let raft = process.node.raft(group).expect("a group that is listed runs");
+            self.check_group(hosts, host, group, raft, &process.node)?;
+        }
+        Ok(())
+    }
+
+    fn check_group(
+        &mut self,
+        hosts: &[Host],
+        host: &Host,
+        group: GroupId,
+        raft: &RaftGroup,
+        node: &Node,
+    ) -> Result<(), Broken> {
+        let (boot, before) = self.seen.get(&(host.id, group)).copied().unwrap_or_default();
+        let before = if boot == host.boot { before } else { Seen { term: before.term, ..Seen::default() } };
+        let status = raft.status();
+        let state = node.group_state(group);
+        let now = Seen {
+            term: status.term,
+            commit: status.commit,
+            applied: status.applied,
+            leads: status.role == Role::Leader,
+        };
+        let at = format!("node {} group {group}", host.id);
+        if boot == host.boot
+            && (now.term < before.term || now.commit < before.commit || now.applied < before.applied)
+        {
+            return Err(Broken::safety("monotonic", format!("{at}: {before:?} then {now:?}")));
+        }
+        if now.leads && !(before.leads && before.term == now.term) {
+            self.check_leader(host.id, group, now.term, raft)?;
+        }
+        for index in before.commit + 1..=now.commit {
+            self.check_commit(hosts, &at, group, index, raft)?;
+        }
+        // While a snapshot is installed the store shows its last checkpoint again.
+        let index = state.applied_index;
+        if index > now.commit {
+            return Err(Broken::safety("applied_is_committed", format!("{at}: applied {index}, {now:?}")));
+        }
+        if index > 0 {
+            let found = (state.revision, state.state_hash);
+            let known = *self.states.entry((group, index)).or_insert(found);
+            if known != found {
+                return Err(Broken::safety(
+                    "states_agree",
+                    format!(
+                        "{at}: at applied index {index} revision and hash are {found:?}, elsewhere {known:?}"
+                    ),
+                ));
+            }
+        }
+        self.seen.insert((host.id, group), (host.boot, now));
+        Ok(())
+    }
+
+    /// At most one leader per term, and it has every committed entry (Raft paper, figure 3: election
+    /// safety, leader completeness).
+    fn check_leader(
+        &mut self,
+        node: NodeId,
+        group: GroupId,
+        term: u64,
+        raft: &RaftGroup,
+    ) -> Result<(), Broken> {
+        let leader = match self.leaders.get(&(group, term)) {
+            Some(leader) => *leader,
+            None => {
+                self.elections += 1;
+                self.leaders.insert((group, term), node);
+                node
+            }
+        };
+        if leader != node {
+            return Err(Broken::safety(
+                "one_leader_per_term",
+                format!("group {group} term {term}: nodes {leader} and {node} both lead"),
+            ));
+        }
+        let last = self.committed.range((group, 0)..=(group, u64::MAX)).next_back();
+        if let Some((&(_, index), &(committed_term, _))) = last
+            && committed_term < term
+            && index >= raft.status().first_index
+            && raft.term_at(index) != Some(committed_term)
+        {
+            return Err(Broken::safety(
+                "leader_completeness",
+                format!(
+                    "group {group}: node {node} leads term {term} without entry {index} of term {committed_term}, which \
+                     was committed; it has {:?} there",
+                    raft.term_at(index)
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_commit(
+        &mut self,
+        hosts: &[Host],
+        at: &str,
+        group: GroupId,
+        index: u64,
+        raft: &RaftGroup,
+    ) -> Result<(), Broken> {
+        let Some(term) = raft.term_at(index) else { return Ok(()) };
+        let hash = raft.entry(index).map(|entry| xxh3_64(&entry.data));
+        let Some((known_term, known_hash)) = self.committed.get_mut(&(group, index)) else {
+            self.committed.insert((group, index), (term, hash));
+            return if self.look_inside { check_durable(hosts, at, group, index, term) } else { Ok(()) };
+        };
+        let differs = matches!((*known_hash, hash), (Some(known), Some(hash)) if known != hash);
+        if *known_term != term || differs {
+            return Err(Broken::safety(
+                "committed_never_changes",
+                format!(
+                    "{at}: entry {index} is of term {term}, and was committed with term {known_term} before"
+                ),
+            ));
+        }
+        *known_hash = known_hash.or(hash);
+        Ok(())
+    }
+
+    /// A write of this value was acknowledged as durable on so many nodes: it is committed, and it is on
+    /// that many disks.
+    pub fn check_acknowledged(&self, hosts: &[Host], value: &[u8], durable: u32) -> Result<(), Broken> {
+        let places = self.values.get(&xxh3_64(value)).map(Vec::as_slice).unwrap_or_default();
+        let committed = places.iter().find(|(group, index, term)| {
+            self.committed.get(&(*group, *index)).is_some_and(|(committed, _)| committed == term)
+        });
+        let Some(&(group, index, term)) = committed else {
+            return Err(Broken::safety(
+                "acknowledged_is_committed",
+                format!("it is in the logs at {places:?} only"),
+            ));
+        };
+        let holders = holders(hosts, group, index, term);
+        if self.look_inside && holders < durable as usize {
+            return Err(Broken::safety(
+                "receipt_is_true",
+                format!(
+                    "group {group} entry {index}: the receipt says durable on {durable}, and {holders} disks have it"
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn holders(hosts: &[Host], group: GroupId, index: u64, term: u64) -> usize {
+    let holds = |host: &&Host| host.durable.holds(group, index, term);
+    hosts.iter().filter(holds).count()
+}
+
+/// Committed means durable on a majority.
+fn check_durable(hosts: &[Host], at: &str, group: GroupId, index: u64, term: u64) -> Result<(), Broken> {
+    let holders = holders(hosts, group, index, term);
+    if holders > hosts.len() / 2 {
+        return Ok(());
+    }
+    Err(Broken::safety(
+        "commit_is_durable",
+        format!(
+            "{at}: entry {index} of term {term} is committed, and {holders} of {} disks have it",
+            hosts.len()
+        ),
+    ))
+}

@@ -1,0 +1,186 @@
+//! What one seed's world looks like: its size, its speeds and the faults it suffers.
+
+use std::fmt;
+
+use node::Timing;
+use types::Limits;
+
+use crate::dice::Dice;
+
+/// Keyspaces of every world.
+pub const KEYSPACES: [&str; 2] = ["default", "second"];
+/// Microseconds in a millisecond.
+pub const MS: u64 = 1_000;
+/// Microseconds in a second.
+pub const SECOND: u64 = 1_000_000;
+
+/// A kind of fault that is injected at a moment. The network's everyday faults are in [`NetworkPlan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// A machine loses power: unsynced bytes are lost or torn.
+    PowerLoss,
+    /// A process is killed; the machine keeps what was written.
+    Kill,
+    /// Power is lost in the middle of a disk operation.
+    PowerLossInWrite,
+    /// Every machine loses power at once.
+    PowerLossEverywhere,
+    /// Power is lost again while a node recovers.
+    PowerLossInRecovery,
+    /// A process stands still for a while.
+    Pause,
+    /// The network splits in two.
+    Split,
+    /// Messages pass in one direction only.
+    OneWay,
+    /// The leader of a group is cut off.
+    IsolateLeader,
+    /// A sync fails.
+    SyncFailure,
+    /// The disk is full for a while.
+    DiskFull,
+    /// A byte of the log rots while the node is down.
+    BitRot,
+    /// The wall clock jumps.
+    WallJump,
+    /// A disk is slow for a while.
+    SlowDisk,
+}
+
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [FaultKind; 14] = [
+        FaultKind::PowerLoss,
+        FaultKind::Kill,
+        FaultKind::PowerLossInWrite,
+        FaultKind::PowerLossEverywhere,
+        FaultKind::PowerLossInRecovery,
+        FaultKind::Pause,
+        FaultKind::Split,
+        FaultKind::OneWay,
+        FaultKind::IsolateLeader,
+        FaultKind::SyncFailure,
+        FaultKind::DiskFull,
+        FaultKind::BitRot,
+        FaultKind::WallJump,
+        FaultKind::SlowDisk,
+    ];
+
+    /// The name in summaries and traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::PowerLoss => "power_loss",
+            FaultKind::Kill => "kill",
+            FaultKind::PowerLossInWrite => "power_loss_in_write",
+            FaultKind::PowerLossEverywhere => "power_loss_everywhere",
+            FaultKind::PowerLossInRecovery => "power_loss_in_recovery",
+            FaultKind::Pause => "pause",
+            FaultKind::Split => "split",
+            FaultKind::OneWay => "one_way",
+            FaultKind::IsolateLeader => "isolate_leader",
+            FaultKind::SyncFailure => "sync_failure",
+            FaultKind::DiskFull => "disk_full",
+            FaultKind::BitRot => "bit_rot",
+            FaultKind::WallJump => "wall_jump",
+            FaultKind::SlowDisk => "slow_disk",
+        }
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the network does to every message, until the world heals. Rates are per thousand frames.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkPlan {
+    /// Usual one-way delay.
+    pub latency_us: u64,
+    /// Frames lost.
+    pub loss_per_mille: u64,
+    /// Frames delivered twice.
+    pub duplicate_per_mille: u64,
+    /// Frames delayed by far more than usual, so that later ones overtake them.
+    pub reorder_per_mille: u64,
+    /// Frames with a flipped bit.
+    pub corrupt_per_mille: u64,
+}
+
+/// A world, before anything happened in it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Nodes.
+    pub nodes: u64,
+    /// How long faults go on.
+    pub chaos_us: u64,
+    /// Kinds of fault that happen; empty in a quiet world.
+    pub faults: Vec<FaultKind>,
+    /// Mean time between faults.
+    pub fault_every_us: u64,
+    /// Everyday network faults.
+    pub network: NetworkPlan,
+    /// Mean time of a log write.
+    pub write_us: u64,
+    /// Mean time of a store job.
+    pub job_us: u64,
+    /// Clients.
+    pub clients: u64,
+    /// Keys per keyspace.
+    pub keys: u64,
+    /// Mean pause of a client between operations.
+    pub think_us: u64,
+    /// Longest usual value, in bytes.
+    pub value_bytes: u64,
+    /// Nodes' bounds.
+    pub limits: Limits,
+    /// Nodes' speeds.
+    pub timing: Timing,
+}
+
+impl Plan {
+    /// The plan of a seed's generator.
+    pub fn draw(dice: &mut Dice) -> Plan {
+        const KIB: u64 = 1024;
+        let quiet = dice.chance(80);
+        let mut faults = FaultKind::ALL.to_vec();
+        faults.retain(|_| !quiet && dice.chance(450));
+        let mut rate = |per_mille: u64, most: u64| {
+            if !quiet && dice.chance(per_mille) { dice.between(1, most) } else { 0 }
+        };
+        let (loss, duplicate, reorder, corrupt) =
+            (rate(500, 60), rate(500, 80), rate(600, 150), rate(250, 15));
+        let limits = Limits {
+            log_cache_bytes_max: dice.pick(&[4, 16, 64]) * KIB,
+            unapplied_bytes_max: dice.pick(&[16, 64, 1024]) * KIB,
+            pending_requests_max: dice.pick(&[4, 64, 1024]) as usize,
+            overlay_bytes: dice.pick(&[8, 16, 64]) * KIB,
+            log_bytes_per_checkpoint: dice.pick(&[16, 32, 128]) * KIB,
+            segment_bytes: dice.pick(&[32, 64, 128]) * KIB,
+            store_cache_bytes: 256 * KIB as usize,
+            disk_free_bytes_min: 64 * KIB,
+        };
+        Plan {
+            nodes: dice.pick(&[1, 3, 3, 3, 3, 3, 5, 5]),
+            chaos_us: dice.between(6, 24) * SECOND,
+            faults,
+            fault_every_us: dice.between(100, 1_200) * MS,
+            network: NetworkPlan {
+                latency_us: dice.pick(&[200, 1_000, 5_000]),
+                loss_per_mille: loss,
+                duplicate_per_mille: duplicate,
+                reorder_per_mille: reorder,
+                corrupt_per_mille: corrupt,
+            },
+            write_us: dice.pick(&[150, 1_000, 5_000]),
+            job_us: dice.pick(&[2_000, 20_000, 100_000]),
+            clients: dice.between(2, 8),
+            keys: dice.between(1, 6),
+            think_us: dice.between(5, 40) * MS,
+            value_bytes: dice.pick(&[40, 400, 4_000]),
+            limits,
+            timing: Timing::default(),
+        }
+    }
+}

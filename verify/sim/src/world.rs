@@ -1,0 +1,330 @@
+//! One world: many real nodes on one thread under virtual time. Everything that happens comes out of
+//! one queue in one order, and everything random out of one seed.
+
+use node::NodeConfig;
+use types::{Applied, ClusterId, NodeId};
+
+use crate::{
+    clients::Clients,
+    counts::Counts,
+    dice::Dice,
+    event::{Event, ProcessEvent, Queue, Recovery},
+    failure::{Broken, Failure, Verdict},
+    finale::Stage,
+    host::{Host, Stop},
+    judge,
+    network::{Frame, Network},
+    oracle::Oracle,
+    plan::{KEYSPACES, MS, Plan, SECOND},
+    trace::Trace,
+};
+
+/// A node may answer this much after a deadline: its clock is coarse, and its loop takes turns.
+const ANSWER_SLACK_US: u64 = 200 * MS;
+
+/// Where to stop before the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Before the event of this number.
+    Step(u64),
+    /// Before the first event at or after this virtual time, in microseconds.
+    TimeUs(u64),
+}
+
+/// How to run a world.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Keep the trace's text.
+    pub keep_trace: bool,
+    /// Stop early.
+    pub until: Option<Until>,
+    /// Look only at outcomes that a client or an operator could see, not at promises between nodes.
+    pub outcomes_only: bool,
+    /// The bug that every node runs with.
+    #[cfg(feature = "planted")]
+    pub planted: Option<raft_group::Planted>,
+}
+
+/// What a run of one seed came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Hash of the trace.
+    pub trace_hash: u128,
+    /// The trace, if it was kept.
+    pub trace: Option<String>,
+    /// What happened.
+    pub counts: Counts,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    pub(crate) plan: Plan,
+    pub(crate) options: Options,
+    pub(crate) dice: Dice,
+    pub(crate) now_us: u64,
+    pub(crate) queue: Queue,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) oracle: Oracle,
+    pub(crate) counts: Counts,
+    pub(crate) trace: Trace,
+    pub(crate) stage: Stage,
+    cluster: ClusterId,
+}
+
+/// Runs a seed to its end.
+///
+/// # Panics
+/// Where the code under test does; [`crate::runner::run_seed`] makes that a failure of the seed.
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let mut world = World::new(seed, options);
+    let verdict = match world.run() {
+        Ok(verdict) => verdict,
+        Err(broken) => {
+            let Broken { promise, invariant, message } = broken;
+            let (step, time_us) = (world.counts.events, world.now_us);
+            world.note(format_args!("BROKEN {invariant}: {message}"));
+            Verdict::Failed(Failure { promise, invariant, message, step, time_us })
+        }
+    };
+    world.counts.simulated_us = world.now_us;
+    world.counts.add("elections", world.oracle.elections);
+    let trace_hash = world.trace.hash();
+    Outcome { seed, verdict, trace_hash, trace: world.trace.into_text(), counts: world.counts }
+}
+
+impl World {
+    fn new(seed: u64, options: &Options) -> World {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::draw(&mut dice);
+        let mut cluster = [0; 16];
+        cluster[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut trace = Trace::new(options.keep_trace);
+        trace.line(0, format_args!("seed {seed} {plan:?}"));
+        World {
+            hosts: (0..plan.nodes).map(|node| Host::new(NodeId(node), &mut dice)).collect(),
+            network: Network::new(dice.fork(), plan.network),
+            clients: Clients::new(dice.fork(), &plan),
+            oracle: Oracle::new(!options.outcomes_only),
+            options: options.clone(),
+            dice,
+            now_us: 0,
+            queue: Queue::default(),
+            counts: Counts::default(),
+            trace,
+            stage: Stage::Chaos,
+            cluster: ClusterId(cluster),
+            plan,
+        }
+    }
+
+    fn run(&mut self) -> Result<Verdict, Broken> {
+        for node in 0..self.plan.nodes {
+            let at = self.dice.below(100 * MS);
+            self.queue.push(at, Event::Recover(Recovery::Start(NodeId(node))));
+        }
+        for client in 0..self.clients.count() {
+            self.wake(client, SECOND);
+        }
+        if !self.plan.faults.is_empty() {
+            self.queue.push(SECOND, Event::Fault);
+        }
+        self.queue.push(SECOND + self.plan.chaos_us, Event::Recover(Recovery::Heal));
+        while self.stage != Stage::Done {
+            let (at_us, event) = self.queue.pop().expect("ticks and looks never end");
+            let stop = match self.options.until {
+                Some(Until::Step(step)) => self.counts.events >= step,
+                Some(Until::TimeUs(time_us)) => at_us >= time_us,
+                None => false,
+            };
+            if stop {
+                return Ok(Verdict::Stopped);
+            }
+            self.now_us = at_us;
+            self.counts.events += 1;
+            self.handle(event)?;
+        }
+        judge::judge(&self.clients.histories, &mut self.counts)
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Broken> {
+        let node = match &event {
+            Event::Process { node, .. } | Event::PeerDown { node, .. } | Event::Request { node, .. } => {
+                Some(*node)
+            }
+            Event::Frame(frame) => Some(frame.to),
+            _ => None,
+        };
+        if let Some(NodeId(node)) = node
+            && self.hosts[node as usize].paused
+        {
+            self.hosts[node as usize].held.push(event);
+            return Ok(());
+        }
+        match event {
+            Event::Process { node, boot, what } => self.on_process(node, boot, what),
+            Event::Frame(frame) => self.on_frame(&frame),
+            Event::PeerDown { node, peer } => self.on_peer_down(node, peer),
+            Event::Request { node, token } => self.on_request(node, token),
+            Event::Wake(client) => {
+                self.on_wake(client);
+                Ok(())
+            }
+            Event::Overdue { node, token } => self.on_overdue(node, token),
+            Event::Fault => self.on_fault(),
+            Event::Recover(recovery) => self.on_recover(recovery),
+            Event::Converge => self.on_converge(),
+        }
+    }
+
+    fn on_frame(&mut self, frame: &Frame) -> Result<(), Broken> {
+        let Some(messages) = self.network.receive(frame) else {
+            if !frame.damaged {
+                return Err(Broken::safety("whole_frames_are_accepted", format!("{frame:?}")));
+            }
+            self.note(format_args!("node {} refuses a damaged frame of {}", frame.to, frame.from));
+            self.on_peer_down(frame.to, frame.from)?;
+            return self.on_peer_down(frame.from, frame.to);
+        };
+        if frame.damaged {
+            return Err(Broken::safety("damaged_frames_are_refused", format!("{frame:?} gave {messages:?}")));
+        }
+        self.deliver(frame.to, frame.from, messages)
+    }
+
+    fn on_wake(&mut self, client: usize) {
+        let token = match self.stage {
+            Stage::Chaos => Some(self.clients.invoke_any(client, self.now_us, self.plan.nodes)),
+            _ => self.clients.invoke_task(client, self.now_us),
+        };
+        let Some(token) = token else {
+            self.wake(client, 20 * MS);
+            return;
+        };
+        self.counts.operations += 1;
+        let waiting = self.clients.waiting(token).expect("it was just begun");
+        let (node, what) = (waiting.node, format!("{:?} on {}", waiting.wish, KEYSPACES[waiting.keyspace]));
+        self.note(format_args!("client {client} asks node {node} ({token}): {what}"));
+        let delay = self.dice.delay_us(self.plan.network.latency_us);
+        self.queue.push(self.now_us + delay, Event::Request { node, token });
+    }
+
+    /// A node that runs and does not stand still must have answered.
+    fn on_overdue(&mut self, node: NodeId, token: u64) -> Result<(), Broken> {
+        let host = &self.hosts[node.0 as usize];
+        let Some(waiting) = self.clients.waiting(token) else { return Ok(()) };
+        if host.process.is_none() || waiting.delivered != Some(host.boot) {
+            return Ok(());
+        }
+        let due = host.resumed_us + ANSWER_SLACK_US;
+        if host.paused || self.now_us < due {
+            self.queue.push(due.max(self.now_us + ANSWER_SLACK_US), Event::Overdue { node, token });
+            return Ok(());
+        }
+        let (wish, timeout_ms) = (&waiting.wish, waiting.timeout_ms);
+        Err(Broken::liveness(
+            "answers_by_the_deadline",
+            format!("node {node} has not answered request {token} {wish:?} with deadline {timeout_ms} ms"),
+        ))
+    }
+
+    /// When a request that a node took in now must have been answered.
+    pub(crate) fn overdue_us(&self, node: NodeId, timeout_ms: u64) -> u64 {
+        self.now_us + self.hosts[node.0 as usize].clock.virtual_us(timeout_ms * MS) + ANSWER_SLACK_US
+    }
+
+    pub(crate) fn wake(&mut self, client: usize, mean_us: u64) {
+        let delay = self.dice.delay_us(mean_us);
+        self.queue.push(self.now_us + delay, Event::Wake(client));
+    }
+
+    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.line(self.now_us, what);
+    }
+
+    /// A request is lost with what is known of it.
+    pub(crate) fn lose(&mut self, token: u64, applied: Applied) {
+        if let Some(ended) = self.clients.lose(self.now_us, token, applied) {
+            self.note(format_args!("client {} loses request {token}: {applied:?}", ended.client));
+            self.wake(ended.client, self.plan.think_us + 10 * MS);
+        }
+    }
+
+    /// Starts a process on a machine, if none runs.
+    pub(crate) fn start(&mut self, node: NodeId) -> Result<(), Broken> {
+        let number = node.0 as usize;
+        if self.hosts[number].process.is_some() {
+            return Ok(());
+        }
+        let config = NodeConfig {
+            cluster: self.cluster,
+            node,
+            members: (0..self.plan.nodes).map(NodeId).collect(),
+            keyspaces: KEYSPACES.map(String::from).to_vec(),
+            timing: self.plan.timing,
+            limits: self.plan.limits,
+            seed: self.dice.next(),
+            #[cfg(feature = "planted")]
+            planted: self.options.planted,
+        };
+        let started = self.hosts[number].start(self.now_us, config, &mut self.counts);
+        self.note(format_args!("node {node} starts: {started:?}"));
+        let host = &mut self.hosts[number];
+        match (started, host.rot.take()) {
+            (Ok(()), None) => {
+                self.counts.add("starts", 1);
+                self.schedule(node, ProcessEvent::Tick, 0);
+                Ok(())
+            }
+            (Err(Stop::Corrupt { file, offset }), Some(rot)) if file == rot.file && offset <= rot.offset => {
+                if !rot.untouched(&host.files) {
+                    return Err(Broken::safety(
+                        "corrupt_logs_stay_as_they_are",
+                        format!("node {node}: {rot:?}"),
+                    ));
+                }
+                self.counts.add("corruption_refused", 1);
+                rot.repair(&host.files);
+                self.start_later(node, 100 * MS);
+                Ok(())
+            }
+            (started, Some(rot)) => Err(Broken::safety(
+                "corruption_is_refused",
+                format!(
+                    "node {node}: {} byte {} rotted, and starting gave {started:?}",
+                    rot.file, rot.offset
+                ),
+            )),
+            (Err(Stop::Broken(broken)), None) => Err(broken),
+            (Err(Stop::Disk(reason)), None) => {
+                self.note(format_args!("node {node} does not start: {reason}"));
+                self.counts.add("starts_failed", 1);
+                let host = &mut self.hosts[number];
+                host.stop(&mut self.dice, true, None);
+                self.start_later(node, 200 * MS);
+                Ok(())
+            }
+            (Err(stop @ Stop::Corrupt { .. }), None) => {
+                Err(Broken::crash("good_logs_are_accepted", format!("node {node}: {stop:?}")))
+            }
+        }
+    }
+
+    /// Schedules a start around so much later.
+    pub(crate) fn start_later(&mut self, node: NodeId, mean_us: u64) {
+        let delay = self.dice.delay_us(mean_us);
+        self.queue.push(self.now_us + delay, Event::Recover(Recovery::Start(node)));
+    }
+
+    /// Schedules something inside a node's process.
+    pub(crate) fn schedule(&mut self, node: NodeId, what: ProcessEvent, delay_us: u64) {
+        let boot = self.hosts[node.0 as usize].boot;
+        self.queue.push(self.now_us + delay_us, Event::Process { node, boot, what });
+    }
+}

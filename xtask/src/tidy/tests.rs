@@ -1,0 +1,76 @@
+//! Each check is shown to fail when its rule is broken, and to be silent when it is kept.
+
+use serde_json::json;
+
+use super::{SourceFile, docs, laws, layout};
+
+fn file(path: &str, text: &str) -> SourceFile {
+    SourceFile { path: path.into(), text: text.into() }
+}
+
+#[test]
+fn the_core_may_not_read_a_clock_a_file_or_entropy() {
+    let broken = [
+        "let now = std::time::Instant::now();",
+        "std::fs::read(path)",
+        "std::thread::spawn(f)",
+        "let m: HashMap<u8, u8> = x;",
+        "rand::thread_rng()",
+        "std::net::TcpStream::connect(a)",
+    ];
+    for line in broken {
+        let findings = laws::check_sources(&[file("core/node/src/node.rs", &format!("//! X.\n{line}\n"))]);
+        assert_eq!(findings.len(), 1, "{line}: {findings:?}");
+        assert!(findings[0].starts_with("core/node/src/node.rs:2: "), "{findings:?}");
+        assert!(laws::check_sources(&[file("shell/server/src/run.rs", line)]).is_empty(), "the shell may");
+    }
+    assert!(laws::check_sources(&[file("core/node/src/node.rs", "// not std::fs")]).is_empty());
+}
+
+fn metadata(kind: serde_json::Value) -> serde_json::Value {
+    json!({
+        "packages": [
+            {"id": "n", "name": "node", "source": null, "manifest_path": "/r/core/node/Cargo.toml"},
+            {"id": "m", "name": "middle", "source": "registry", "manifest_path": "/c/middle/Cargo.toml"},
+            {"id": "t", "name": "tokio", "source": "registry", "manifest_path": "/c/tokio/Cargo.toml"},
+        ],
+        "resolve": {"nodes": [
+            {"id": "n", "deps": [{"pkg": "m", "dep_kinds": [{"kind": kind}]}]},
+            {"id": "m", "deps": [{"pkg": "t", "dep_kinds": [{"kind": null}]}]},
+            {"id": "t", "deps": []},
+        ]},
+    })
+}
+
+#[test]
+fn the_core_may_not_reach_a_runtime_however_far_down() {
+    let findings = laws::check_dependencies(&metadata(json!(null)));
+    assert_eq!(findings, ["core crate reaches tokio: node -> middle -> tokio"]);
+    assert!(laws::check_dependencies(&metadata(json!("dev"))).is_empty(), "tests may");
+}
+
+#[test]
+fn leftovers_long_files_and_empty_names_are_found() {
+    let long = format!("//! X.\n{}", "let x = 1;\n".repeat(600));
+    assert_eq!(layout::check(&[file("core/a/src/a.rs", &long)]).len(), 1);
+    assert_eq!(layout::check(&[file("core/a/src/a.rs", "fn a() {}")]).len(), 1);
+    assert_eq!(layout::check(&[file("core/a/src/utils.rs", "//! X.")]).len(), 1);
+    assert_eq!(layout::check(&[file("core/a/src/a.rs", "//! X.\n// TODO: more")]).len(), 1);
+    assert!(layout::check(&[file("core/a/src/a.rs", "//! X.\nfn a() {}")]).is_empty());
+}
+
+#[test]
+fn pages_reasons_and_links_must_be_there() {
+    let kept = vec![
+        file("core/types/src/error.rs", "            ErrorCode::NoQuorum => \"NO_QUORUM\","),
+        file("docs/reference/errors/NO_QUORUM.md", "# NO_QUORUM\n[up](../../x.md)"),
+        file("docs/x.md", "[a page](reference/errors/NO_QUORUM.md#top) [out](https://example.org)"),
+        file("Cargo.toml", "[workspace.dependencies]\nbytes = \"1\"\ntypes = { path = \"core/types\" }\n"),
+        file("docs/internals/dependencies.md", "`bytes`: shared buffers."),
+    ];
+    assert!(docs::check(&kept).is_empty(), "{:?}", docs::check(&kept));
+    for missing in ["docs/reference/errors/NO_QUORUM.md", "docs/internals/dependencies.md", "docs/x.md"] {
+        let broken: Vec<SourceFile> = kept.iter().filter(|file| file.path != missing).cloned().collect();
+        assert!(!docs::check(&broken).is_empty(), "{missing} is gone and nobody noticed");
+    }
+}
