@@ -37,7 +37,7 @@ def two_of_three_lost(options, scratch):
                 if method == "PUT" and attempt > 1:
                     assert said["applied"] == "not_applied", said
         returned = others[0]
-        config = os.path.join(data, f"node-{returned}", "server.toml")
+        config = os.path.join(data, f"node-{returned}.toml")
         log = open(os.path.join(scratch, "returned.log"), "w")
         child = subprocess.Popen(
             [options.binary, "server", "--config", config], stdout=log, stderr=log, stdin=subprocess.DEVNULL

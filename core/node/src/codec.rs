@@ -170,7 +170,8 @@ fn encode_receipt(receipt: &Receipt) -> WireReceipt {
 }
 
 fn decode_receipt(wire: WireReceipt) -> Result<Receipt, DecodeError> {
-    let role = [Role::Leader, Role::Follower, Role::Candidate].into_iter().find(|role| role.name() == wire.role);
+    let role =
+        [Role::Leader, Role::Follower, Role::Candidate].into_iter().find(|role| role.name() == wire.role);
     Ok(Receipt {
         requested: decode_guarantee(&wire.requested)?,
         delivered: decode_guarantee(&wire.delivered)?,

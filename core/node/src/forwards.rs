@@ -1,7 +1,8 @@
 //! Carries out each forwarded request at most once, though the network may repeat it.
 //!
-//! A leader remembers, for its present term, which forwarded requests it has taken. Copies that
-//! outlive the term are refused by their term, so nothing needs to survive a restart.
+//! Every try has a number of its own, and a node remembers which numbers it has taken or refused. A
+//! copy is dropped without an answer, whatever has become of the leadership meanwhile: a refusal
+//! would say that nothing happened, while the first copy may be in the log.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,10 +14,9 @@ const WINDOW: u64 = 65_536;
 /// times more is beyond any real network's delay.
 const BOOTS_MAX: usize = 8;
 
-/// What one group's leader has seen in its term.
+/// What one group on this node has seen since it started.
 #[derive(Debug, Default)]
 pub(crate) struct ForwardsSeen {
-    term: u64,
     peers: BTreeMap<NodeId, VecDeque<Boot>>,
 }
 
@@ -28,13 +28,9 @@ struct Boot {
 }
 
 impl ForwardsSeen {
-    /// Whether this request, received by the leader of `term`, is new. A request that is not must be
-    /// dropped without an answer: the first copy's answer is the true one.
-    pub(crate) fn first_time(&mut self, term: u64, from: NodeId, boot: u64, id: u64) -> bool {
-        if self.term != term {
-            self.term = term;
-            self.peers.clear();
-        }
+    /// Whether this request is new. One that is not must be dropped without an answer: the first
+    /// copy's answer is the true one.
+    pub(crate) fn first_time(&mut self, from: NodeId, boot: u64, id: u64) -> bool {
         let boots = self.peers.entry(from).or_default();
         if !boots.iter().any(|known| known.boot == boot) {
             if boots.len() == BOOTS_MAX {
@@ -43,11 +39,13 @@ impl ForwardsSeen {
             boots.push_back(Boot { boot, highest: 0, recent: BTreeSet::new() });
         }
         let known = boots.iter_mut().find(|known| known.boot == boot).expect("it was just put there");
-        if id + WINDOW <= known.highest || !known.recent.insert(id) {
+        let below_window = |id: u64| known.highest.checked_sub(WINDOW).is_some_and(|floor| id <= floor);
+        if below_window(id) || !known.recent.insert(id) {
             return false;
         }
         known.highest = known.highest.max(id);
-        while known.recent.first().is_some_and(|oldest| oldest + WINDOW <= known.highest) {
+        let floor = known.highest.saturating_sub(WINDOW);
+        while known.recent.first().is_some_and(|oldest| *oldest < floor) {
             known.recent.pop_first();
         }
         true
@@ -61,18 +59,26 @@ mod tests {
     #[test]
     fn a_copy_is_not_carried_out_again() {
         let mut seen = ForwardsSeen::default();
-        assert!(seen.first_time(3, NodeId(1), 7, 1));
-        assert!(!seen.first_time(3, NodeId(1), 7, 1));
-        assert!(seen.first_time(3, NodeId(2), 7, 1), "another sender's number");
-        assert!(seen.first_time(3, NodeId(1), 8, 1), "another boot's number");
-        assert!(!seen.first_time(3, NodeId(1), 7, 1), "a copy from the boot before");
+        assert!(seen.first_time(NodeId(1), 7, 1));
+        assert!(!seen.first_time(NodeId(1), 7, 1));
+        assert!(seen.first_time(NodeId(2), 7, 1), "another sender's number");
+        assert!(seen.first_time(NodeId(1), 8, 1), "another boot's number");
+        assert!(!seen.first_time(NodeId(1), 7, 1), "a copy from the boot before");
     }
 
     #[test]
     fn numbers_below_the_window_count_as_seen() {
         let mut seen = ForwardsSeen::default();
-        assert!(seen.first_time(1, NodeId(1), 1, WINDOW + 10));
-        assert!(!seen.first_time(1, NodeId(1), 1, 10));
-        assert!(seen.first_time(1, NodeId(1), 1, 11));
+        assert!(seen.first_time(NodeId(1), 1, WINDOW + 10));
+        assert!(!seen.first_time(NodeId(1), 1, 10));
+        assert!(seen.first_time(NodeId(1), 1, 11));
+    }
+
+    #[test]
+    fn no_number_overflows() {
+        let mut seen = ForwardsSeen::default();
+        assert!(seen.first_time(NodeId(1), 1, u64::MAX));
+        assert!(!seen.first_time(NodeId(1), 1, u64::MAX));
+        assert!(!seen.first_time(NodeId(1), 1, 1));
     }
 }

@@ -16,9 +16,10 @@ pub(crate) struct Group {
     pub raft: RaftGroup,
     /// Commands that wait to enter the log.
     pub proposing: VecDeque<u64>,
-    /// Commands in the log here, by index, with the term in which they entered. If another term's
-    /// entry is applied at the index, the command was replaced and never happens.
-    pub proposed: BTreeMap<u64, (u64, u64)>,
+    /// Commands in the log here, by index and the term in which they entered. If another term's
+    /// entry is applied at the index, the command was replaced and never happens. Until then several
+    /// terms can claim an index.
+    pub proposed: BTreeMap<(u64, u64), u64>,
     pub reads: Reads,
     /// A snapshot being received.
     pub receiving: Option<Receiving>,
@@ -29,6 +30,8 @@ pub(crate) struct Group {
     /// What was last told of the role.
     pub told: Option<(Role, u64, Option<NodeId>)>,
     pub forwards: ForwardsSeen,
+    /// The term that recovery found. What this node did as a leader up to it, it no longer knows.
+    pub recovered_term: u64,
     /// Entry bytes applied since the last checkpoint began.
     pub applied_bytes: u64,
     pub wants_checkpoint: bool,
@@ -41,8 +44,26 @@ pub(crate) struct Reads {
     pub waiting: Vec<u64>,
     /// Wait for a majority to confirm a ReadIndex: by its number, when it was asked, and who waits.
     pub asked: BTreeMap<u64, (u64, Vec<u64>)>,
-    /// Wait for the state to reach an index.
-    pub confirmed: VecDeque<(u64, Vec<u64>)>,
+    /// Wait for the state to reach an index: the index, the term that was confirmed, and who waits.
+    pub confirmed: VecDeque<(u64, u64, Vec<u64>)>,
+}
+
+impl Reads {
+    /// Requests in all stages, those answered meanwhile included.
+    pub(crate) fn len(&self) -> usize {
+        let asked: usize = self.asked.values().map(|(_, ids)| ids.len()).sum();
+        let confirmed: usize = self.confirmed.iter().map(|(_, _, ids)| ids.len()).sum();
+        self.waiting.len() + asked + confirmed
+    }
+
+    /// Forgets the requests that no longer wait. The stages would otherwise grow for as long as
+    /// nothing is confirmed or applied.
+    pub(crate) fn keep(&mut self, waits: impl Fn(u64) -> bool) {
+        self.waiting.retain(|id| waits(*id));
+        self.asked.values_mut().for_each(|(_, ids)| ids.retain(|id| waits(*id)));
+        self.confirmed.iter_mut().for_each(|(_, _, ids)| ids.retain(|id| waits(*id)));
+        self.confirmed.retain(|(_, _, ids)| !ids.is_empty());
+    }
 }
 
 /// An installation under way.
@@ -52,12 +73,15 @@ pub(crate) struct Installing {
     /// Whom to tell when it is done, and of which transfer.
     pub from: NodeId,
     pub transfer: u64,
+    /// Number of the transfer's last chunk.
+    pub last: u64,
     /// Writes that must follow it.
     pub held: Vec<GroupReady>,
 }
 
 impl Group {
     pub(crate) fn new(id: GroupId, name: String, raft: RaftGroup, now_ms: u64) -> Group {
+        let recovered_term = raft.term();
         Group {
             id,
             name,
@@ -70,6 +94,7 @@ impl Group {
             leaderless_since_ms: Some(now_ms),
             told: None,
             forwards: ForwardsSeen::default(),
+            recovered_term,
             applied_bytes: 0,
             wants_checkpoint: false,
         }

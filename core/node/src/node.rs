@@ -39,6 +39,8 @@ pub struct Node {
     pub(crate) writes: Writes,
     pub(crate) outbox: Vec<Output>,
     pub(crate) entries_accepted: bool,
+    /// Peers whose connection was lost and who have not been heard of since.
+    pub(crate) unreachable: BTreeSet<NodeId>,
     pub(crate) checkpoint_not_before_ms: u64,
     /// Keyspaces of the configuration that this node proposed to create, with the meta term.
     pub(crate) proposed_keyspaces: BTreeSet<(u64, String)>,
@@ -65,6 +67,7 @@ impl Node {
             writes: Writes::new(batch_bytes_max),
             outbox: Vec::new(),
             entries_accepted: true,
+            unreachable: BTreeSet::new(),
             checkpoint_not_before_ms: 0,
             proposed_keyspaces: BTreeSet::new(),
             to_start: Vec::new(),
@@ -96,7 +99,7 @@ impl Node {
             }
             Input::LogSpace { entries_accepted } => self.entries_accepted = entries_accepted,
             Input::CheckpointDone(done) => self.on_checkpoint_done(now, done)?,
-            Input::InstallDone(done) => self.on_install_done(now, done)?,
+            Input::InstallDone(done) => self.on_install_done(done)?,
         }
         Ok(())
     }
@@ -107,14 +110,13 @@ impl Node {
     /// # Errors
     /// [`Fatal`]: stop the process and keep the files.
     pub fn poll(&mut self, now: Now, out: &mut Vec<Output>) -> Result<(), Fatal> {
+        // First, so that requests that a change of leaders set free find the new one in this poll.
+        self.each_group(|node, group| {
+            node.follow_role(now, group);
+            Ok(())
+        })?;
         self.route(now);
-        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
-        for id in ids {
-            let mut group = self.groups.remove(&id).expect("its id was just listed");
-            let pumped = self.pump(now, &mut group);
-            self.groups.insert(id, group);
-            pumped?;
-        }
+        self.each_group(|node, group| node.pump(now, group))?;
         self.start_keyspaces(now)?;
         self.create_configured_keyspaces();
         self.expire(now);
@@ -124,10 +126,26 @@ impl Node {
         Ok(())
     }
 
+    fn each_group(
+        &mut self,
+        mut turn: impl FnMut(&mut Node, &mut Group) -> Result<(), Fatal>,
+    ) -> Result<(), Fatal> {
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in ids {
+            let mut group = self.groups.remove(&id).expect("its id was just listed");
+            let taken = turn(self, &mut group);
+            self.groups.insert(id, group);
+            taken?;
+        }
+        Ok(())
+    }
+
     fn on_tick(&mut self, now: Now) -> Result<(), Fatal> {
         for group in self.groups.values_mut() {
             group.raft.tick();
-            if group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms)) {
+            let stale = group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms));
+            // What the engine accepted is installed in the next poll, however long that takes to come.
+            if stale && !group.raft.is_installing() {
                 group.abandon_snapshot()?;
             }
         }

@@ -5,7 +5,9 @@ use types::{ErrorCode, NodeId, Problem};
 pub(crate) fn no_quorum_refused(keyspace: &str) -> Problem {
     Problem::not_applied(
         ErrorCode::NoQuorum,
-        format!("keyspace {keyspace:?} has no leader: no majority of its replicas can be reached from this node"),
+        format!(
+            "keyspace {keyspace:?} has no leader: no majority of its replicas can be reached from this node"
+        ),
         "bring a majority of the nodes back (quorate status shows which are missing), then send it again",
     )
 }
@@ -21,7 +23,9 @@ pub(crate) fn no_quorum_unknown(keyspace: &str) -> Problem {
 pub(crate) fn read_unconfirmed(keyspace: &str) -> Problem {
     Problem::not_applied(
         ErrorCode::NoQuorum,
-        format!("no majority of the replicas of keyspace {keyspace:?} confirmed in time that the leader still leads"),
+        format!(
+            "no majority of the replicas of keyspace {keyspace:?} confirmed in time that the leader still leads"
+        ),
         "send the read again; quorate status shows which nodes are missing",
     )
 }
@@ -30,6 +34,16 @@ pub(crate) fn leader_lost(leader: NodeId) -> Problem {
     Problem::unknown(
         ErrorCode::Unavailable,
         format!("the connection to the leader, node {leader}, was lost while it worked on the request"),
+        "the write may have been applied: read the key before deciding to write again",
+    )
+}
+
+pub(crate) fn leader_restarted(leader: NodeId) -> Problem {
+    Problem::unknown(
+        ErrorCode::Unavailable,
+        format!(
+            "the leader, node {leader}, restarted and does not know whether it had taken the request before"
+        ),
         "the write may have been applied: read the key before deciding to write again",
     )
 }

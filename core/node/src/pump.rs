@@ -21,10 +21,13 @@ const PROPOSE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const READ_ROUNDS_MAX: usize = 8;
 /// Age at which an unconfirmed ReadIndex is asked again under a new number.
 const READ_RETRY_MS: u64 = 300;
+/// Reads answered by their deadline, such as while a full disk holds up applying, that may be kept
+/// beside those that still wait.
+const READS_ANSWERED_MAX: usize = 1_024;
 
 impl Node {
     pub(crate) fn pump(&mut self, now: Now, group: &mut Group) -> Result<(), Fatal> {
-        self.propose(group);
+        self.propose(now, group);
         self.ask_reads(now, group);
         let mut output = GroupOutput::default();
         loop {
@@ -34,26 +37,28 @@ impl Node {
                 break;
             }
         }
-        self.follow_role(now, group);
-        self.answer_reads(group)?;
-        Ok(())
+        self.answer_reads(group)
     }
 
     /// Puts waiting commands into the log, as one proposal.
-    fn propose(&mut self, group: &mut Group) {
+    fn propose(&mut self, now: Now, group: &mut Group) {
+        let late_ms = self.late_ms(now);
         let mut ids = Vec::new();
         let mut commands = Vec::new();
         let mut bytes = 0;
         let overlay_full = self.store.overlay_bytes() >= 2 * self.config.limits.overlay_bytes;
         while let Some(&id) = group.proposing.front() {
-            // A request that was answered meanwhile (its deadline passed) must not happen any more.
-            let Some(Waiting { request, .. }) = self.requests.get(id) else {
+            // A request that was answered meanwhile, or is about to be refused since its deadline
+            // passed, must not happen any more.
+            let in_time = |waiting: &&Waiting| waiting.deadline_ms > late_ms;
+            let Some(Waiting { request, .. }) = self.requests.get(id).filter(in_time) else {
                 group.proposing.pop_front();
                 continue;
             };
             let Op::Command(command) = &request.op else { unreachable!("only commands are proposed") };
             if overlay_full {
-                let problem = problems::overloaded("applied writes in memory", 2 * self.config.limits.overlay_bytes);
+                let problem =
+                    problems::overloaded("applied writes in memory", 2 * self.config.limits.overlay_bytes);
                 group.proposing.pop_front();
                 self.answer(id, Err(problem));
                 continue;
@@ -73,7 +78,7 @@ impl Node {
         match group.raft.propose(commands) {
             Ok(proposed) => {
                 for (index, id) in (proposed.first_index..).zip(ids) {
-                    group.proposed.insert(index, (proposed.term, id));
+                    group.proposed.insert((index, proposed.term), id);
                     self.requests.place(id, Place::Proposed(group.id, index));
                 }
             }
@@ -92,8 +97,12 @@ impl Node {
     }
 
     fn ask_reads(&mut self, now: Now, group: &mut Group) {
+        if group.reads.len() > 2 * self.requests.len() + READS_ANSWERED_MAX {
+            group.reads.keep(|id| self.requests.get(id).is_some());
+        }
         let late = |(asked_ms, _): &(u64, Vec<u64>)| now.mono_ms >= asked_ms + READ_RETRY_MS;
-        let expired: Vec<u64> = group.reads.asked.iter().filter(|(_, asked)| late(asked)).map(|(id, _)| *id).collect();
+        let expired: Vec<u64> =
+            group.reads.asked.iter().filter(|(_, asked)| late(asked)).map(|(id, _)| *id).collect();
         for read in expired {
             let (_, ids) = group.reads.asked.remove(&read).expect("its number was just listed");
             group.reads.waiting.extend(ids);
@@ -145,7 +154,7 @@ impl Node {
         }
         for (read, index) in output.reads.drain(..) {
             if let Some((_, ids)) = group.reads.asked.remove(&read) {
-                group.reads.confirmed.push_back((index, ids));
+                group.reads.confirmed.push_back((index, group.raft.term(), ids));
             }
         }
         for (to, announce) in output.send_snapshot.drain(..) {
@@ -165,13 +174,19 @@ impl Node {
             if group.id == GroupId::META && matches!(outcome, Some(Outcome::Put { .. })) {
                 self.to_start = meta::keyspaces(&self.store)?;
             }
-            let Some((term, id)) = group.proposed.remove(&entry.index) else { continue };
-            if term != entry.term {
-                // Another leader's entry took the place of ours: ours never happens.
-                self.requests.retry(id, 0);
-                continue;
+            let mut own = None;
+            while let Some(claim) = group.proposed.first_entry()
+                && claim.key().0 <= entry.index
+            {
+                let ((_, term), id) = claim.remove_entry();
+                if term == entry.term {
+                    own = Some(id);
+                } else {
+                    // Another leader's entry took the place of ours: ours never happens.
+                    self.requests.retry(id, 0);
+                }
             }
-            let Some(outcome) = outcome else { continue };
+            let (Some(id), Some(outcome)) = (own, outcome) else { continue };
             let held_by = group.raft.matched_count(entry.index).max(quorum);
             let acks = Acks {
                 required: quorum,
@@ -190,11 +205,11 @@ impl Node {
     /// Answers the reads whose index the state has reached.
     fn answer_reads(&mut self, group: &mut Group) -> Result<(), Fatal> {
         let applied = self.store.state(group.id).applied_index;
-        while let Some((index, _)) = group.reads.confirmed.front() {
+        while let Some((index, ..)) = group.reads.confirmed.front() {
             if *index > applied {
                 break;
             }
-            let (_, ids) = group.reads.confirmed.pop_front().expect("the front was just seen");
+            let (_, term, ids) = group.reads.confirmed.pop_front().expect("the front was just seen");
             for id in ids {
                 let Some(waiting) = self.requests.get(id) else { continue };
                 let Op::Query(query) = &waiting.request.op else { unreachable!("only queries are read") };
@@ -202,8 +217,8 @@ impl Node {
                 let quorum = self.quorum();
                 let acks =
                     Acks { required: quorum, got: quorum, of: self.config.members.len() as u32, durable: 0 };
-                let (role, term) = (group.raft.role(), group.raft.term());
-                self.answer_with(id, ReplyBody::Answer(answer), role, term, acks);
+                // Of the leader that was confirmed, also when it is deposed by now.
+                self.answer_with(id, ReplyBody::Answer(answer), Role::Leader, term, acks);
             }
         }
         Ok(())
@@ -227,7 +242,7 @@ impl Node {
     }
 
     /// Notices a change of role or leader: tells of it, and sends requests that left no trace elsewhere.
-    fn follow_role(&mut self, now: Now, group: &mut Group) {
+    pub(crate) fn follow_role(&mut self, now: Now, group: &mut Group) {
         let seen = (group.raft.role(), group.raft.term(), group.raft.leader());
         let (role, term, leader) = seen;
         match (leader, group.leaderless_since_ms) {
@@ -238,8 +253,9 @@ impl Node {
         if group.told == Some(seen) {
             return;
         }
+        let leads_on = matches!(group.told, Some((Role::Leader, told_term, _)) if role == Role::Leader && told_term == term);
         group.told = Some(seen);
-        if role != Role::Leader {
+        if !leads_on {
             for id in group.take_unstarted() {
                 self.requests.retry(id, 0);
             }
@@ -248,13 +264,23 @@ impl Node {
                 group.raft.report_snapshot(end.to, end.ok);
             }
         }
+        if leader.is_some() {
+            // A read does no harm twice: it need not wait for a leader that may be gone.
+            let elsewhere =
+                |place| matches!(place, Place::Forwarded(at, to) if at == group.id && Some(to) != leader);
+            for id in self.requests.at(elsewhere) {
+                if self.requests.get(id).is_some_and(Waiting::is_query) {
+                    self.requests.retry(id, 0);
+                }
+            }
+        }
         self.outbox.push(Output::Event(NodeEvent::Role { group: group.id, role, term, leader }));
     }
 
     /// The meta leader creates the keyspaces of the configuration that do not exist yet.
     pub(crate) fn create_configured_keyspaces(&mut self) {
         let meta = self.groups.get_mut(&GroupId::META).expect("the meta group always runs");
-        if meta.raft.role() != Role::Leader || self.keyspaces.len() >= self.config.keyspaces.len() {
+        if meta.raft.role() != Role::Leader {
             return;
         }
         let term = meta.raft.term();
@@ -279,7 +305,9 @@ impl Node {
 fn revision_of(body: &ReplyBody) -> u64 {
     match body {
         ReplyBody::Outcome(
-            Outcome::Put { revision, .. } | Outcome::Deleted { revision, .. } | Outcome::Conflict { revision, .. },
+            Outcome::Put { revision, .. }
+            | Outcome::Deleted { revision, .. }
+            | Outcome::Conflict { revision, .. },
         ) => *revision,
         ReplyBody::Answer(
             keyspace::QueryAnswer::Get { revision, .. } | keyspace::QueryAnswer::Range { revision, .. },

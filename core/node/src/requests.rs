@@ -104,16 +104,29 @@ impl Requests {
     pub(crate) fn retry(&mut self, id: u64, not_before_ms: u64) {
         if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.place = Place::Unrouted;
-            waiting.attempts += 1;
+            waiting.attempts = waiting.attempts.saturating_add(1);
             waiting.not_before_ms = not_before_ms;
             self.unrouted.insert(id);
         }
     }
 
-    /// Those to be routed now.
-    pub(crate) fn routable(&self, now_ms: u64) -> Vec<u64> {
-        let due = |id: &&u64| self.waiting.get(id).is_some_and(|waiting| waiting.not_before_ms <= now_ms);
-        self.unrouted.iter().filter(due).copied().collect()
+    /// Gives a request a new number, which it answers. Late answers to its old one then match nothing.
+    pub(crate) fn renumber(&mut self, id: u64) -> Option<u64> {
+        let waiting = self.remove(id)?;
+        self.last_id += 1;
+        let id = self.last_id;
+        self.deadlines.insert((waiting.deadline_ms, id));
+        if waiting.place == Place::Unrouted {
+            self.unrouted.insert(id);
+        }
+        self.waiting.insert(id, waiting);
+        Some(id)
+    }
+
+    /// Those to be routed now: not those whose deadline is at or before `late_ms`, which are refused instead.
+    pub(crate) fn routable(&self, now_ms: u64, late_ms: u64) -> Vec<u64> {
+        let wanted = |waiting: &Waiting| waiting.not_before_ms <= now_ms && waiting.deadline_ms > late_ms;
+        self.unrouted.iter().filter(|id| self.waiting.get(id).is_some_and(wanted)).copied().collect()
     }
 
     /// Those whose deadline is at or before `by_ms`.

@@ -1,7 +1,6 @@
 //! From a request to its leader and back: local, forwarded, or refused with the reason.
 
-use types::{Applied, Problem, Role};
-use types::{GroupId, NodeId, Now};
+use types::{GroupId, NodeId, Now, Problem, Role};
 use wire::{
     PeerBody, PeerMessage,
     message::{Forward, ForwardReply, RaftKind},
@@ -18,7 +17,7 @@ use crate::{
 impl Node {
     /// Sends every request that is looking for a leader to one, if one is known.
     pub(crate) fn route(&mut self, now: Now) {
-        for id in self.requests.routable(now.mono_ms) {
+        for id in self.requests.routable(now.mono_ms, self.late_ms(now)) {
             let Some(waiting) = self.requests.get(id) else { continue };
             let name = waiting.request.keyspace.as_str();
             let Some(&group_id) = self.keyspaces.get(name) else {
@@ -46,8 +45,10 @@ impl Node {
                     }
                 },
                 (_, leader, Origin::Peer { .. }) => self.answer(id, Err(problems::not_leader(leader))),
-                (_, Some(leader), Origin::Client { .. }) => self.forward(now, id, group_id, leader),
-                (_, None, Origin::Client { .. }) => self.refuse_if_leaderless(now, id, group_id),
+                (_, Some(leader), Origin::Client { .. }) if !self.unreachable.contains(&leader) => {
+                    self.forward(now, id, group_id, leader);
+                }
+                (_, _, Origin::Client { .. }) => self.refuse_if_leaderless(now, id, group_id),
             }
         }
     }
@@ -69,6 +70,9 @@ impl Node {
     }
 
     fn forward(&mut self, now: Now, id: u64, group_id: GroupId, leader: NodeId) {
+        // A number of its own for every try: a late or repeated answer to an earlier one says nothing of it.
+        let retried = self.requests.get(id).is_some_and(|waiting| waiting.attempts > 1);
+        let id = if retried { self.requests.renumber(id).unwrap_or(id) } else { id };
         let Some(waiting) = self.requests.get(id) else { return };
         let left_ms = waiting.deadline_ms.saturating_sub(now.mono_ms);
         let forward = Forward {
@@ -98,6 +102,7 @@ impl Node {
     /// One message from a peer. What breaks the protocol closes the connection; nothing a peer says
     /// can stop this node.
     pub(crate) fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage) -> Result<(), Fatal> {
+        self.unreachable.remove(&from);
         let id = GroupId(message.group);
         let Some(body) = message.body else { return Ok(()) };
         if let PeerBody::ForwardReply(reply) = body {
@@ -138,22 +143,31 @@ impl Node {
 
     fn on_forward(&mut self, now: Now, from: NodeId, id: GroupId, forward: &Forward) {
         let group = self.groups.get_mut(&id).expect("the caller found it");
-        let origin = Origin::Peer { from, boot: forward.boot, id: forward.id };
-        let term = group.raft.term();
-        if group.raft.role() != Role::Leader || term != forward.term {
-            let leader = group.raft.leader();
-            return self.reply(origin, Err(problems::not_leader(leader)));
+        let request = match codec::decode_request(&forward.request) {
+            Ok(request) => request,
+            Err(error) => {
+                return self.disconnect(from, format!("a forwarded request cannot be read: {error}"));
+            }
+        };
+        if self.keyspaces.get(&request.keyspace).is_some_and(|of_keyspace| *of_keyspace != id) {
+            return self.disconnect(from, "a forwarded request came by another keyspace's group");
         }
-        if !group.forwards.first_time(term, from, forward.boot, forward.id) {
+        if !group.forwards.first_time(from, forward.boot, forward.id) {
             return;
         }
-        match codec::decode_request(&forward.request) {
-            Ok(request) => {
-                let deadline_ms = now.mono_ms + forward.timeout_ms.min(FORWARD_TIMEOUT_MS_MAX);
-                self.take_request(origin, request, deadline_ms, forward.attempt.max(1));
-            }
-            Err(error) => self.disconnect(from, format!("a forwarded request cannot be read: {error}")),
+        let origin = Origin::Peer { from, boot: forward.boot, id: forward.id };
+        if group.raft.role() == Role::Leader && group.raft.term() == forward.term {
+            let deadline_ms = now.mono_ms + forward.timeout_ms.min(FORWARD_TIMEOUT_MS_MAX);
+            return self.take_request(origin, request, deadline_ms, forward.attempt.max(1));
         }
+        let is_command = matches!(request.op, Op::Command(_));
+        let problem = if is_command && forward.term <= group.recovered_term {
+            // A copy of it may have come before this node's last stop, and be in the log.
+            problems::leader_restarted(self.config.node)
+        } else {
+            problems::not_leader(group.raft.leader())
+        };
+        self.reply(origin, Err(problem));
     }
 
     fn on_forward_reply(&mut self, now: Now, from: NodeId, reply: &ForwardReply) {
@@ -173,6 +187,7 @@ impl Node {
 
     /// What was sent to the peer may not have arrived, and what it answered may be lost.
     pub(crate) fn on_peer_down(&mut self, peer: NodeId) {
+        self.unreachable.insert(peer);
         for group in self.groups.values_mut() {
             group.raft.report_unreachable(peer);
         }
@@ -188,54 +203,58 @@ impl Node {
 
     /// Answers the requests whose time is up, and those that nothing can help any more.
     pub(crate) fn expire(&mut self, now: Now) {
-        // Two ticks early, so that the answer leaves before the deadline and not after it.
-        let by_ms = now.mono_ms + 2 * self.config.timing.tick_ms;
-        for id in self.requests.due(by_ms) {
+        for id in self.requests.due(self.late_ms(now)) {
             let problem = self.why_late(id);
             self.answer(id, Err(problem));
         }
         let limit_ms = self.config.timing.no_quorum_after_ms;
-        let lost: Vec<GroupId> = self
-            .groups
-            .values()
-            .filter(|group| !group.proposed.is_empty())
-            .filter(|group| group.leaderless_since_ms.is_some_and(|since| now.mono_ms >= since + limit_ms))
-            .map(|group| group.id)
-            .collect();
-        for group in lost {
-            for id in self.requests.at(|place| matches!(place, Place::Proposed(at, _) if at == group)) {
-                let name = &self.groups[&group].name;
-                let problem = problems::no_quorum_unknown(name);
-                self.answer(id, Err(problem));
+        let mut lost = Vec::new();
+        for group in self.groups.values_mut() {
+            if group.leaderless_since_ms.is_some_and(|since| now.mono_ms >= since + limit_ms) {
+                let problem = problems::no_quorum_unknown(&group.name);
+                lost.extend(
+                    std::mem::take(&mut group.proposed).into_values().map(|id| (id, problem.clone())),
+                );
             }
         }
+        for (id, problem) in lost {
+            self.answer(id, Err(problem));
+        }
+    }
+
+    /// Requests whose deadline is at or before this are late: their answer must leave now. Two ticks
+    /// early, so that it leaves before the deadline and not after it.
+    pub(crate) fn late_ms(&self, now: Now) -> u64 {
+        now.mono_ms + 2 * self.config.timing.tick_ms
     }
 
     fn why_late(&self, id: u64) -> Problem {
         let Some(waiting) = self.requests.get(id) else { return problems::deadline_not_applied() };
         let name = &waiting.request.keyspace;
-        let leaderless = |group: GroupId| self.groups.get(&group).is_none_or(|group| group.raft.leader().is_none());
+        let leaderless =
+            |group: GroupId| self.groups.get(&group).is_none_or(|group| group.raft.leader().is_none());
         match waiting.place {
             Place::Unrouted => {
                 let group = self.keyspaces.get(name).copied().unwrap_or(GroupId::META);
-                if leaderless(group) { problems::no_quorum_refused(name) } else { problems::deadline_not_applied() }
+                if leaderless(group) {
+                    problems::no_quorum_refused(name)
+                } else {
+                    problems::deadline_not_applied()
+                }
             }
             Place::Queued(_) => problems::deadline_not_applied(),
             Place::Reading(_) => problems::read_unconfirmed(name),
             Place::Proposed(group, index) => {
-                let committed = self.groups.get(&group).is_some_and(|group| group.raft.commit_index() >= index);
+                let committed =
+                    self.groups.get(&group).is_some_and(|group| group.raft.commit_index() >= index);
                 if committed { problems::deadline_unknown() } else { problems::no_quorum_unknown(name) }
             }
-            Place::Forwarded(group, _) if waiting.is_query() || leaderless(group) => {
-                let problem = if leaderless(group) {
-                    problems::no_quorum_unknown(name)
-                } else {
-                    problems::deadline_unknown()
-                };
-                let applied = if waiting.is_query() { Applied::NotApplied } else { Applied::Unknown };
-                Problem { applied, ..problem }
-            }
-            Place::Forwarded(..) => problems::deadline_unknown(),
+            Place::Forwarded(group, _) => match (waiting.is_query(), leaderless(group)) {
+                (true, true) => problems::read_unconfirmed(name),
+                (true, false) => problems::deadline_not_applied(),
+                (false, true) => problems::no_quorum_unknown(name),
+                (false, false) => problems::deadline_unknown(),
+            },
         }
     }
 

@@ -14,6 +14,9 @@ use wire::message::{PeerBody, RaftMessage, SnapshotAck, SnapshotChunk};
 const WINDOW_CHUNKS: usize = 4;
 /// Silence after which the window is sent again.
 const REPEAT_AFTER_MS: u64 = 500;
+/// Silence after which any other transfer may take the place of the one being received. A sender that
+/// restarted with its clock set back numbers its transfers lower than before.
+const GIVE_WAY_AFTER_MS: u64 = 3 * REPEAT_AFTER_MS;
 /// Silence after which a transfer is given up. Also bounds how long an idle transfer pins pages of the store.
 const GIVE_UP_AFTER_MS: u64 = 10_000;
 
@@ -82,7 +85,8 @@ impl Sending {
         ack: SnapshotAck,
     ) -> Result<(Vec<PeerBody>, Option<Ended>), StoreError> {
         let key = (group, from);
-        let Some(transfer) = self.transfers.get_mut(&key).filter(|transfer| transfer.id == ack.transfer) else {
+        let Some(transfer) = self.transfers.get_mut(&key).filter(|transfer| transfer.id == ack.transfer)
+        else {
             return Ok((Vec::new(), None));
         };
         if ack.done || ack.failed {
@@ -158,6 +162,8 @@ impl Transfer {
 pub(crate) struct Receiving {
     pub from: NodeId,
     pub transfer: u64,
+    /// The sender's term as a leader.
+    pub term: u64,
     pub next: u64,
     pub heard_ms: u64,
     pub staging: Staging,
@@ -182,14 +188,30 @@ impl Receiving {
         now_ms >= self.heard_ms + GIVE_UP_AFTER_MS
     }
 
-    /// Decides by transfer and number alone.
-    pub(crate) fn step(current: Option<&Receiving>, from: NodeId, chunk: &SnapshotChunk) -> ChunkStep {
+    /// Decides what to do with a chunk of a leader of `term`.
+    pub(crate) fn step(
+        current: Option<&Receiving>,
+        now_ms: u64,
+        from: NodeId,
+        term: u64,
+        chunk: &SnapshotChunk,
+    ) -> ChunkStep {
+        let silent = |receiving: &Receiving| now_ms >= receiving.heard_ms + GIVE_WAY_AFTER_MS;
         match current {
             Some(receiving) if receiving.from == from && receiving.transfer == chunk.transfer => {
-                if chunk.number == receiving.next { ChunkStep::Append } else { ChunkStep::Repeat(receiving.next) }
+                if chunk.number == receiving.next {
+                    ChunkStep::Append
+                } else {
+                    ChunkStep::Repeat(receiving.next)
+                }
             }
-            // Transfer numbers of one sender grow, so a late chunk of an older one starts nothing.
-            Some(receiving) if receiving.from == from && receiving.transfer > chunk.transfer => ChunkStep::Ignore,
+            Some(receiving) if silent(receiving) && chunk.number == 0 => ChunkStep::Begin,
+            // Transfer numbers of one sender grow, so a late chunk of an older one starts nothing. Nor
+            // does one of an older leader.
+            Some(receiving) if receiving.from == from && receiving.transfer > chunk.transfer => {
+                ChunkStep::Ignore
+            }
+            Some(receiving) if receiving.term > term => ChunkStep::Ignore,
             _ if chunk.number == 0 => ChunkStep::Begin,
             _ => ChunkStep::Ignore,
         }

@@ -4,7 +4,7 @@ use storage::{CheckpointDone, DiskError, InstallDone, ReadRows, StoreError};
 use types::{GroupId, LogPosition, NodeId, Now};
 use wire::{
     PeerBody,
-    message::{RaftMessage, SnapshotAck, SnapshotChunk},
+    message::{RaftKind, RaftMessage, SnapshotAck, SnapshotChunk},
 };
 
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
     meta,
     node::Node,
     problems,
-    requests::Place,
     snapshots::{ChunkStep, Ended, Receiving},
 };
 
@@ -31,14 +30,14 @@ impl Node {
         if !wanted || now.mono_ms < self.checkpoint_not_before_ms || self.store.checkpoint_running() {
             return;
         }
-        if let Some(job) = self.store.begin_checkpoint() {
-            for group in self.groups.values_mut() {
-                group.applied_bytes = 0;
-            }
-            self.outbox.push(Output::Checkpoint(job));
-        }
         for group in self.groups.values_mut() {
+            group.applied_bytes = 0;
             group.wants_checkpoint = false;
+        }
+        match self.store.begin_checkpoint() {
+            Some(job) => self.outbox.push(Output::Checkpoint(job)),
+            // The last one holds everything already.
+            None => self.on_checkpointed(),
         }
     }
 
@@ -73,7 +72,11 @@ impl Node {
             }
             applied.insert(group.id, state.applied_index);
         }
-        let needed = applied.iter().map(|(group, index)| (*group, index + 1)).collect();
+        // Until the log on disk begins at an installed snapshot, its old entries explain to a recovery
+        // why the two do not fit: they all stay.
+        let follows = |group: &GroupId| self.groups[group].raft.log_follows_checkpoint();
+        let kept = applied.iter().filter(|(group, _)| follows(group));
+        let needed = kept.map(|(group, index)| (*group, index + 1)).collect();
         self.outbox.push(Output::Retain(needed));
         self.outbox.push(Output::Event(NodeEvent::Checkpointed { applied }));
     }
@@ -89,7 +92,8 @@ impl Node {
         let reader = self.store.open_snapshot(group.id)?;
         let position = reader.position();
         // The checkpoint may have moved on since the engine last heard of it.
-        let announce = RaftMessage { snapshot_index: position.index, snapshot_term: position.term, ..announce };
+        let announce =
+            RaftMessage { snapshot_index: position.index, snapshot_term: position.term, ..announce };
         let sends = self.sending.start(now.mono_ms, group.id, to, announce, reader)?;
         for body in sends {
             self.send(group.id, to, body);
@@ -116,14 +120,29 @@ impl Node {
     ) -> Result<(), Fatal> {
         let transfer = chunk.transfer;
         let group = self.groups.get_mut(&id).expect("the caller found it");
-        if group.installing.is_some() {
+        // From the moment that the engine accepted it: what is staged must stay as it is.
+        if group.raft.is_installing() {
+            let installing = group.installing.as_ref();
+            if let Some(last) =
+                installing.filter(|at| at.from == from && at.transfer == transfer).map(|at| at.last)
+            {
+                // Keeps the sender waiting: it repeats the last chunk until the installation is done.
+                let ack = SnapshotAck { transfer, next: last, failed: false, done: false };
+                self.send(id, from, PeerBody::SnapshotAck(ack));
+            }
             return Ok(());
         }
-        let Some(announce) = chunk.announce.clone() else {
+        let announce = chunk.announce.as_ref().filter(|announce| announce.kind == RaftKind::Snapshot as i32);
+        let Some(announce) = announce.cloned() else {
             self.disconnect(from, "a snapshot chunk without its announcement");
             return Ok(());
         };
-        match Receiving::step(group.receiving.as_ref(), from, &chunk) {
+        let term = announce.term;
+        if term < group.raft.term() {
+            // Of a leader that was deposed: the engine would not take it.
+            return Ok(());
+        }
+        match Receiving::step(group.receiving.as_ref(), now.mono_ms, from, term, &chunk) {
             ChunkStep::Ignore => return Ok(()),
             ChunkStep::Repeat(next) => {
                 let ack = SnapshotAck { transfer, next, failed: false, done: false };
@@ -137,7 +156,7 @@ impl Node {
                     Err(error) => return self.refuse_snapshot(id, from, transfer, error),
                 };
                 let heard_ms = now.mono_ms;
-                group.receiving = Some(Receiving { from, transfer, next: 0, heard_ms, staging });
+                group.receiving = Some(Receiving { from, transfer, term, next: 0, heard_ms, staging });
             }
             ChunkStep::Append => {}
         }
@@ -174,7 +193,13 @@ impl Node {
 
     /// A chunk could not be staged. Damage is the sender's or the network's: it may try again. A failing
     /// disk is ours: stop.
-    fn refuse_snapshot(&mut self, id: GroupId, from: NodeId, transfer: u64, error: StoreError) -> Result<(), Fatal> {
+    fn refuse_snapshot(
+        &mut self,
+        id: GroupId,
+        from: NodeId,
+        transfer: u64,
+        error: StoreError,
+    ) -> Result<(), Fatal> {
         match error {
             StoreError::Disk(DiskError::NoSpace) | StoreError::BadSnapshot { .. } => {
                 let ack = SnapshotAck { transfer, next: 0, failed: true, done: false };
@@ -191,22 +216,26 @@ impl Node {
     /// When nothing is staged: the engine only ever sees announcements of whole snapshots.
     pub(crate) fn begin_install(&mut self, group: &mut Group, position: LogPosition) -> Result<(), Fatal> {
         let receiving = group.receiving.take().expect("an accepted snapshot was staged first");
-        for (_, (_, id)) in std::mem::take(&mut group.proposed) {
+        for id in std::mem::take(&mut group.proposed).into_values() {
             self.answer(id, Err(problems::replaced_by_snapshot()));
         }
-        let Receiving { from, transfer, staging, .. } = receiving;
-        group.installing = Some(Installing { position, from, transfer, held: Vec::new() });
+        let Receiving { from, transfer, next, staging, .. } = receiving;
+        group.installing = Some(Installing { position, from, transfer, last: next - 1, held: Vec::new() });
         let job = self.store.begin_install(group.id, staging, position)?;
         self.outbox.push(Output::Install(job));
         Ok(())
     }
 
-    pub(crate) fn on_install_done(&mut self, now: Now, done: InstallDone) -> Result<(), Fatal> {
+    pub(crate) fn on_install_done(&mut self, done: InstallDone) -> Result<(), Fatal> {
         let id = done.group();
         self.store.finish_install(done);
         let group = self.groups.get_mut(&id).expect("groups never stop");
         let installing = group.installing.take().expect("an installation was begun");
-        assert_eq!(self.store.state(id).applied_index, installing.position.index, "the snapshot is of another index");
+        assert_eq!(
+            self.store.state(id).applied_index,
+            installing.position.index,
+            "the snapshot is of another index"
+        );
         for write in installing.held {
             self.writes.push(write);
         }
@@ -216,11 +245,6 @@ impl Node {
         self.outbox.push(Output::Event(event));
         if id == GroupId::META {
             self.to_start = meta::keyspaces(&self.store)?;
-        }
-        // Requests that waited at this node as a leader it no longer is look for the new one.
-        let stranded = self.requests.at(|place| matches!(place, Place::Queued(at) | Place::Reading(at) if at == id));
-        for request in stranded {
-            self.requests.retry(request, now.mono_ms);
         }
         Ok(())
     }

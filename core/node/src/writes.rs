@@ -33,7 +33,7 @@ impl Writes {
             let parts = split(ready.write, self.batch_bytes_max);
             let last = parts.len() - 1;
             for (number, part) in parts.into_iter().enumerate() {
-                let bytes = entry_bytes(&part);
+                let bytes = entries_bytes(&part);
                 if !open.groups.is_empty() && open.bytes + bytes > self.batch_bytes_max {
                     self.close(&mut open, &mut batches);
                 }
@@ -86,8 +86,15 @@ struct Open {
     readies: BTreeMap<GroupId, u64>,
 }
 
-fn entry_bytes(write: &GroupWrite) -> u64 {
-    write.entries.iter().map(|entry| entry.data.len() as u64).sum()
+/// What the log keeps of an entry beside its data, rounded up: a batch of small entries fits too.
+const ENTRY_OVERHEAD_BYTES: u64 = 16;
+
+fn entry_bytes(entry: &Entry) -> u64 {
+    entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES
+}
+
+fn entries_bytes(write: &GroupWrite) -> u64 {
+    write.entries.iter().map(entry_bytes).sum()
 }
 
 /// Joins `later` to `earlier` when one element can say both; the caller then still inserts nothing,
@@ -109,7 +116,7 @@ fn merge(earlier: &mut GroupWrite, later: &GroupWrite) -> bool {
 /// entry is ever durable without the term that it was accepted in, and a commit index no higher than
 /// the entries durable with it.
 fn split(write: GroupWrite, bytes_max: u64) -> Vec<GroupWrite> {
-    if entry_bytes(&write) <= bytes_max {
+    if entries_bytes(&write) <= bytes_max {
         return vec![write];
     }
     let GroupWrite { group, mut reset, entries, hard_state } = write;
@@ -117,7 +124,7 @@ fn split(write: GroupWrite, bytes_max: u64) -> Vec<GroupWrite> {
     let mut chunk: Vec<Entry> = Vec::new();
     let mut bytes = 0;
     for entry in entries {
-        let size = entry.data.len() as u64;
+        let size = entry_bytes(&entry);
         if !chunk.is_empty() && bytes + size > bytes_max {
             let end = chunk.last().expect("the chunk is not empty").index;
             let bounded = hard_state.map(|state| HardState { commit: state.commit.min(end), ..state });

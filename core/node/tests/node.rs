@@ -118,7 +118,8 @@ fn bad_requests_are_refused_before_anything_happens() {
     let mut cluster = Cluster::new(3, Limits::default());
     let leader = cluster.elect();
     let token = cluster.ask_keyspace(leader, "nowhere", get("k"), 5_000);
-    let problem = cluster.answer(leader, token).expect("it is known at once").clone().expect_err("no such keyspace");
+    let problem =
+        cluster.answer(leader, token).expect("it is known at once").clone().expect_err("no such keyspace");
     assert_eq!(problem.code, ErrorCode::KeyspaceNotFound);
     let problem = cluster.call(leader, put("", "v")).expect_err("a key has at least a byte");
     assert_eq!((problem.code, problem.applied), (ErrorCode::InvalidArgument, Applied::NotApplied));
@@ -160,7 +161,8 @@ fn checkpoints_restarts_and_snapshots_keep_everything() {
     }
     cluster.run_ms(500);
     for node in (0..3).map(NodeId) {
-        let checkpointed = cluster.machines[&node].node.scrub(cluster.group()).expect("every checksum matches");
+        let checkpointed =
+            cluster.machines[&node].node.scrub(cluster.group()).expect("every checksum matches");
         assert_ne!(checkpointed, 0);
         assert_eq!(state(&cluster, node).state_hash, state(&cluster, NodeId(0)).state_hash);
     }

@@ -83,6 +83,8 @@ pub struct RaftGroup {
     pub(crate) vote_asked_term: u64,
     /// The log on disk must be emptied by the first write.
     pub(crate) reset_first: Option<LogPosition>,
+    /// The last write handed out that empties the log, while it is not durable.
+    pub(crate) reset_outstanding: Option<u64>,
     /// As of the last write handed out.
     pub(crate) written_hard_state: HardState,
     /// Of the last durable hard state.
@@ -149,6 +151,7 @@ impl RaftGroup {
             reads_asked: 0,
             vote_asked_term: 0,
             reset_first,
+            reset_outstanding: None,
             written_hard_state,
             durable_term,
             outstanding: VecDeque::new(),

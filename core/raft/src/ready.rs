@@ -43,6 +43,7 @@ impl RaftGroup {
         }
         let Some(through) = through else { return };
         assert!(ready <= through, "write {ready} was never handed out");
+        self.reset_outstanding = self.reset_outstanding.filter(|reset| *reset > ready);
         self.engine.on_persist_ready(through);
         if let Some(position) = installed {
             self.engine.advance_apply_to(position.index);
@@ -82,6 +83,9 @@ impl RaftGroup {
             Some((write, install)) => {
                 if let Some(position) = install {
                     out.install = Some((number, position));
+                }
+                if write.reset.is_some() {
+                    self.reset_outstanding = Some(number);
                 }
                 let term = self.written_hard_state.term;
                 out.writes.push(GroupReady { ready: number, write });

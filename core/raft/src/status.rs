@@ -80,6 +80,13 @@ impl RaftGroup {
         self.installing()
     }
 
+    /// Whether the log on disk is known to lead up to the applied state. It is not from the moment
+    /// that a snapshot is accepted until the write that empties the log is durable, and from a recovery
+    /// that found such an installation interrupted until the same.
+    pub fn log_follows_checkpoint(&self) -> bool {
+        self.reset_first.is_none() && self.reset_outstanding.is_none() && !self.installing()
+    }
+
     /// The group's state now.
     pub fn status(&self) -> GroupStatus {
         let raft = &self.engine.raft;

@@ -137,20 +137,21 @@ impl Identity {
 
     fn from_text(text: &str) -> Result<Identity, IdentityError> {
         let corrupt = |reason: &str| IdentityError::Corrupt { reason: reason.to_owned() };
+        // The version comes first: another one may say anything after it, and may sum it up otherwise.
+        let mut head = text.lines();
+        if head.next() != Some(PRODUCT) {
+            return Err(corrupt("it does not begin with the product's name"));
+        }
+        let version = field(head.next(), "version ").ok_or_else(|| corrupt("it has no version"))?;
+        if version != DIRECTORY_VERSION {
+            return Err(IdentityError::UnsupportedVersion { found: version, supported: DIRECTORY_VERSION });
+        }
         let (lines, checksum) =
             text.rsplit_once("checksum ").ok_or_else(|| corrupt("it has no line with its checksum"))?;
         if checksum != format!("{:08x}\n", crc32fast::hash(lines.as_bytes())) {
             return Err(corrupt("it does not match its checksum"));
         }
-        // What follows the version may be anything in another version.
-        let mut lines = lines.lines();
-        if lines.next() != Some(PRODUCT) {
-            return Err(corrupt("it does not begin with the product's name"));
-        }
-        let version = field(lines.next(), "version ").ok_or_else(|| corrupt("it has no version"))?;
-        if version != DIRECTORY_VERSION {
-            return Err(IdentityError::UnsupportedVersion { found: version, supported: DIRECTORY_VERSION });
-        }
+        let mut lines = lines.lines().skip(2);
         let cluster = field(lines.next(), "cluster ").ok_or_else(|| corrupt("it names no cluster"))?;
         let node = field(lines.next(), "node ").ok_or_else(|| corrupt("it names no node"))?;
         if lines.next().is_some() {

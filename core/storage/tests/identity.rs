@@ -77,7 +77,7 @@ fn a_newer_version_is_told_from_damage() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_shortening_is_damage() {
+fn every_flipped_bit_and_every_shortening_is_refused() {
     let whole = MemFiles::new();
     Identity::load_or_create(&whole, &OURS).unwrap();
     let bytes = whole.contents(IDENTITY_FILE).unwrap();
@@ -90,7 +90,9 @@ fn every_flipped_bit_and_every_shortening_is_damage() {
             let flipped = whole.copy();
             flipped.flip(IDENTITY_FILE, offset as u64, 1 << bit);
             let refused = Identity::load_or_create(&flipped, &OURS);
-            assert!(matches!(refused, Err(IdentityError::Corrupt { .. })), "{refused:?}");
+            // A flip that makes the version another number reads as that version; it is refused as well.
+            let another = matches!(refused, Err(IdentityError::UnsupportedVersion { .. }));
+            assert!(another || matches!(refused, Err(IdentityError::Corrupt { .. })), "{refused:?}");
         }
     }
 }

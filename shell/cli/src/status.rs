@@ -100,11 +100,15 @@ pub fn overview(keyspace: &str, endpoints: &[Endpoint], answers: Vec<Result<Valu
             status["http"] = json!(endpoint.to_string());
             status
         }
-        Err(error) => json!({
-            "node": names.get(&endpoint.to_string()), "pid": null, "http": endpoint.to_string(), "role": null, "term": null,
-            "commit_index": null, "applied_index": null, "lag_entries": null, "healthy": false,
+        Err(error) => {
+            let node = names.get(&endpoint.to_string());
+            let lag = node.and_then(|node| lags.get(node));
+            json!({
+            "node": node, "pid": null, "http": endpoint.to_string(), "role": null, "term": null,
+            "commit_index": null, "applied_index": null, "lag_entries": lag, "healthy": false,
             "error": error.error.to_string(),
-        }),
+            })
+        }
     });
     Overview { nodes: nodes.collect(), leader: leader.map(|(_, node)| node), quorum }
 }

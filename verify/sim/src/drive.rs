@@ -150,10 +150,12 @@ impl World {
             Output::Retain(first_needed) => process.retain(first_needed)?,
             Output::Reply { token, result } => self.on_reply(node, token, result).map_err(Stop::Broken)?,
             Output::Disconnect { peer, reason } => {
-                return Err(Stop::Broken(Broken::safety(
-                    "good_peers_are_not_accused",
-                    format!("node {node} disconnects node {peer}: {reason}"),
-                )));
+                if self.oracle.look_inside {
+                    let message = format!("node {node} disconnects node {peer}: {reason}");
+                    return Err(Stop::Broken(Broken::safety("good_peers_are_not_accused", message)));
+                }
+                self.queue.push(self.now_us, Event::PeerDown { node, peer });
+                self.queue.push(self.now_us, Event::PeerDown { node: peer, peer: node });
             }
             Output::Event(event) => {
                 self.note(format_args!("node {node}: {event:?}"));

@@ -23,8 +23,8 @@ struct Seen {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Oracle {
-    /// Whether promises between nodes are checked as they leave (see [`crate::promises`]), and
-    /// commits against the disks. Without, only outcomes are.
+    /// Whether promises between nodes are checked as they are made (see [`crate::promises`]), and commits
+    /// and receipts against the disks. Without, only the consequences of a broken promise are.
     pub look_inside: bool,
     leaders: BTreeMap<(GroupId, u64), NodeId>,
     /// Entry by group, index and term: hash of the data, and term of the entry before.

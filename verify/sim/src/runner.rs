@@ -32,8 +32,6 @@ pub struct Summary {
     pub failed: Vec<(u64, Failure)>,
     /// Seeds that the checker gave up on.
     pub unknown: Vec<(u64, String)>,
-    /// Seeds whose second run differed from the first.
-    pub differing: Vec<u64>,
     /// What happened in all of them.
     pub counts: Counts,
     /// How long it took.
@@ -48,7 +46,7 @@ impl Summary {
 
     /// Whether every seed passed.
     pub fn clean(&self) -> bool {
-        self.failed.is_empty() && self.unknown.is_empty() && self.differing.is_empty()
+        self.failed.is_empty() && self.unknown.is_empty()
     }
 }
 
@@ -100,12 +98,14 @@ pub fn run_seeds(
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = run_seed(seed, options);
-                    let differs = extras.twice && run_seed(seed, options).trace_hash != outcome.trace_hash;
+                    let mut outcome = run_seed(seed, options);
+                    if extras.twice && run_seed(seed, options).trace_hash != outcome.trace_hash {
+                        outcome.verdict = Verdict::Failed(differs(&outcome.counts));
+                    }
                     let violated =
                         matches!(&outcome.verdict, Verdict::Failed(f) if f.promise == Promise::Safety);
                     let mut summary = summary.lock().expect("no thread panics with the lock");
-                    summary.add(outcome, differs);
+                    summary.add(outcome);
                     progress(summary.seeds());
                     if violated && extras.stop_at_violation {
                         stop.store(true, Ordering::Relaxed);
@@ -117,22 +117,28 @@ pub fn run_seeds(
     let mut summary = summary.into_inner().expect("no thread panics with the lock");
     summary.failed.sort_by_key(|(seed, _)| *seed);
     summary.unknown.sort();
-    summary.differing.sort_unstable();
     summary.elapsed = started.elapsed();
     summary
 }
 
 impl Summary {
-    fn add(&mut self, outcome: Outcome, differs: bool) {
+    fn add(&mut self, outcome: Outcome) {
         self.counts.merge(&outcome.counts);
-        if differs {
-            self.differing.push(outcome.seed);
-        }
         match outcome.verdict {
             Verdict::Passed | Verdict::Stopped => self.passed += 1,
             Verdict::Failed(failure) => self.failed.push((outcome.seed, failure)),
             Verdict::Unknown(reason) => self.unknown.push((outcome.seed, reason)),
         }
+    }
+}
+
+fn differs(counts: &Counts) -> Failure {
+    Failure {
+        promise: Promise::Crash,
+        invariant: "two_runs_are_equal",
+        message: "a second run gave another trace; the test `meta` shows the first line that differs".into(),
+        step: counts.events,
+        time_us: counts.simulated_us,
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Options {
     pub keep_trace: bool,
     /// Stop early.
     pub until: Option<Until>,
-    /// Look only at outcomes that a client or an operator could see, not at promises between nodes.
+    /// Look for the consequences of broken promises alone, not at the promises between nodes.
     pub outcomes_only: bool,
     /// The bug that every node runs with.
     #[cfg(feature = "planted")]

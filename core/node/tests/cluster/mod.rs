@@ -170,9 +170,8 @@ impl Cluster {
 
     pub fn leader(&self) -> Option<NodeId> {
         let group = self.machines.values().find_map(|machine| machine.node.keyspace_group("default").ok())?;
-        let leads = |machine: &&Machine| {
-            machine.node.raft(group).is_some_and(|raft| raft.role() == Role::Leader)
-        };
+        let leads =
+            |machine: &&Machine| machine.node.raft(group).is_some_and(|raft| raft.role() == Role::Leader);
         self.machines.values().filter(leads).map(|machine| machine.node.status(self.now).node).last()
     }
 

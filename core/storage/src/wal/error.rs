@@ -11,7 +11,7 @@ pub enum OpenError {
     /// Bytes that were durable are damaged or missing. No file was changed. Restore the file, or
     /// replace the node: an emptied node forgets its votes and acknowledgements.
     #[error(
-        "write-ahead log: {file} is corrupt at byte {offset}: {reason}; nothing was changed; restore the file from \
+        "write-ahead log: {file} is corrupt at offset {offset}: {reason}; nothing was changed; restore the file from \
          a copy, or replace the node as docs/internals/log-format.md says"
     )]
     Corrupt {

@@ -36,7 +36,7 @@ pub async fn run(args: Dev, json: bool) -> Result<(), Failure> {
     }
     let (mut supervisor, mut events) =
         Supervisor::start(layout, Ports::new(args.http_port), !args.no_restart).await?;
-    let mut not_ready: BTreeSet<u16> = (0..supervisor.layout().nodes()).collect();
+    let mut unsettled: BTreeSet<u16> = (0..supervisor.layout().nodes()).collect();
     let mut stopping = false;
     loop {
         let event = tokio::select! {
@@ -58,8 +58,8 @@ pub async fn run(args: Dev, json: bool) -> Result<(), Failure> {
         let Some(event) = event else { break };
         show(&event, json);
         if matches!(event.what, What::Ready { .. })
-            && not_ready.remove(&event.node)
-            && not_ready.is_empty()
+            && unsettled.remove(&event.node)
+            && unsettled.is_empty()
             && !json
         {
             println!("{}", how_to_try(&supervisor, args.http_port));

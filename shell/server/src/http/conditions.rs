@@ -4,6 +4,7 @@
 
 use axum::http::{HeaderMap, HeaderName, header};
 use keyspace::Expect;
+use types::{ErrorCode, Problem};
 
 use super::HttpProblem;
 
@@ -13,13 +14,10 @@ pub(super) fn of_put(headers: &HeaderMap) -> Result<Expect, HttpProblem> {
         (None, None) => Ok(Expect::Anything),
         (Some(text), None) => matching(text),
         (None, Some("*")) => Ok(Expect::Absent),
-        (None, Some(_)) => {
+        (Some(text), Some("*")) => matching(text).and(Err(contradiction())),
+        (_, Some(_)) => {
             Err(malformed(&header::IF_NONE_MATCH, "`*`, which creates the key only if it does not exist"))
         }
-        (Some(_), Some(_)) => Err(HttpProblem::invalid(
-            "If-Match and If-None-Match cannot both hold",
-            "send the one that you mean",
-        )),
     }
 }
 
@@ -94,6 +92,16 @@ fn refuse(headers: &HeaderMap, name: &HeaderName, method: &str) -> Result<(), Ht
         return Err(HttpProblem::invalid(message, "leave the header out"));
     }
     Ok(())
+}
+
+/// No key both exists and does not: the answer is known without asking.
+fn contradiction() -> HttpProblem {
+    Problem::not_applied(
+        ErrorCode::Conflict,
+        "If-Match wants the key to exist, and If-None-Match wants it not to: never both hold",
+        "send the one that you mean",
+    )
+    .into()
 }
 
 fn malformed(name: &HeaderName, wanted: &str) -> HttpProblem {

@@ -4,6 +4,9 @@
 //! Guarantee G-WRITTEN: `Input::Written` is sent for a batch only after the sync that covers it. While
 //! the disk is full batches are kept, in order; a failing disk stops the process.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, mpsc},

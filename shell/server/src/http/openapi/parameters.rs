@@ -44,7 +44,7 @@ pub(super) const IF_MATCH: Parameter = Parameter {
     name: "If-Match",
     place: "header",
     description: "Only if the key exists (`*`), or is at this revision (`\"7\"`). Not with If-None-Match.",
-    schema: || json!({"type": "string", "pattern": "^(\\*|\"[1-9][0-9]{0,17}\")$"}),
+    schema: || any_or(json!({"type": "string", "pattern": "^\"[1-9][0-9]{0,17}\"$"})),
 };
 
 pub(super) const IF_NONE_MATCH_CREATE: Parameter = Parameter {
@@ -60,7 +60,7 @@ pub(super) const IF_NONE_MATCH_READ: Parameter = Parameter {
     description: "Answer 304 if the key is at one of these revisions, or, with `*`, if it exists.",
     schema: || {
         let tag = "(W/)?\"[1-9][0-9]{0,17}\"";
-        json!({"type": "string", "pattern": format!("^(\\*|{tag}(, *{tag})*)$")})
+        any_or(json!({"type": "string", "pattern": format!("^{tag}(, *{tag})*$")}))
     },
 };
 
@@ -129,6 +129,11 @@ pub(super) fn code() -> Value {
         "description": "The code.",
         "schema": {"enum": ErrorCode::ALL.map(ErrorCode::name)},
     })
+}
+
+/// `*`, or what the schema says.
+fn any_or(schema: Value) -> Value {
+    json!({"anyOf": [{"enum": ["*"]}, schema]})
 }
 
 fn text() -> Value {
