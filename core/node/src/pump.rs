@@ -175,10 +175,8 @@ impl Node {
                 self.to_start = meta::keyspaces(&self.store)?;
             }
             let mut own = None;
-            while let Some(claim) = group.proposed.first_entry()
-                && claim.key().0 <= entry.index
-            {
-                let ((_, term), id) = claim.remove_entry();
+            let claims = (entry.index, 0)..=(entry.index, u64::MAX);
+            for ((_, term), id) in group.proposed.extract_if(claims, |_, _| true) {
                 if term == entry.term {
                     own = Some(id);
                 } else {

@@ -1,6 +1,7 @@
 //! A node seen from outside: what clients are answered as leaders come, go and are cut off.
 
 mod cluster;
+mod scenarios;
 
 use cluster::{Answer, Cluster, get, put};
 use keyspace::{Command, Expect, Outcome, QueryAnswer};

@@ -21,6 +21,7 @@ use crate::{
         api::{PageRequest, encode},
     },
     failure::{Exit, Failure},
+    output::say,
     tree::keys::readable,
 };
 
@@ -83,7 +84,7 @@ pub async fn get(args: Get, json: bool) -> Result<(), Failure> {
             item["value_base64"] = json!(BASE64_STANDARD.encode(&answer.body));
             item["value"] = json!(std::str::from_utf8(&answer.body).ok());
         }
-        println!("{item}");
+        say!("{item}");
         return Ok(());
     }
     if to_stdout {
@@ -140,9 +141,9 @@ pub fn explain(args: &Explain, json: bool) -> Result<(), Failure> {
     let Some(code) = &args.code else {
         let names = types::ErrorCode::ALL.map(types::ErrorCode::name);
         if json {
-            println!("{}", json!({ "codes": names }));
+            say!("{}", json!({ "codes": names }));
         } else {
-            println!("{}", names.join("\n"));
+            say!("{}", names.join("\n"));
         }
         return Ok(());
     };
@@ -154,9 +155,9 @@ pub fn explain(args: &Explain, json: bool) -> Result<(), Failure> {
     };
     let page = server::explain(code.name()).expect("every code has a page");
     if json {
-        println!("{}", json!({ "code": code, "page": page }));
+        say!("{}", json!({ "code": code, "page": page }));
     } else {
-        println!("{}", page.trim_end());
+        say!("{}", page.trim_end());
     }
     Ok(())
 }
@@ -165,9 +166,9 @@ pub fn explain(args: &Explain, json: bool) -> Result<(), Failure> {
 pub fn version(json: bool) {
     let version = env!("CARGO_PKG_VERSION");
     if json {
-        println!("{}", json!({ "name": "quorate", "version": version }));
+        say!("{}", json!({ "name": "quorate", "version": version }));
     } else {
-        println!("quorate {version}");
+        say!("quorate {version}");
     }
 }
 
@@ -214,15 +215,15 @@ fn print_change(done: &str, key: &[u8], answer: &Answer, receipt: bool, json: bo
             "receipt": answer.receipt,
             "attempts": answer.attempts,
         });
-        println!("{change}");
+        say!("{change}");
         return;
     }
     match revision {
-        Some(revision) => println!("{done} at revision {revision}"),
-        None => println!("{done}"),
+        Some(revision) => say!("{done} at revision {revision}"),
+        None => say!("{done}"),
     }
     if receipt {
-        println!("{}", receipt_lines(answer));
+        say!("{}", receipt_lines(answer));
     }
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod dev;
 mod failure;
+mod output;
 mod server_command;
 mod status;
 mod tree;

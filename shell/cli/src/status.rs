@@ -13,6 +13,7 @@ use crate::{
     args::{Connection, DEV_HTTP_PORT, DEV_NODES_MAX, dev_endpoint},
     client::{CallError, Client, Endpoint, api},
     failure::{Exit, Failure},
+    output::say,
 };
 
 /// What all endpoints together say.
@@ -34,9 +35,9 @@ pub async fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
     let overview = look(connection).await?;
     if json {
         let Overview { nodes, leader, quorum } = &overview;
-        println!("{}", json!({ "nodes": nodes, "leader": leader, "quorum": quorum }));
+        say!("{}", json!({ "nodes": nodes, "leader": leader, "quorum": quorum }));
     } else {
-        println!("{}", overview.table());
+        say!("{}", overview.table());
     }
     let next = "NO_QUORUM is explained by `quorate explain NO_QUORUM`; look at the nodes that do not answer";
     match (overview.leader, overview.quorum) {

@@ -201,15 +201,20 @@ impl ServerConfig {
             return Err(value("members", format!("node {} is not among them; add it", self.node)));
         }
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(value("members", format!("node {} is there twice; each has its own number", pair[0])));
+            return Err(value(
+                "members",
+                format!("node {} is there twice; each has its own number", pair[0]),
+            ));
         }
         if self.has_peers() {
             if let Some(member) = self.members.iter().find(|member| member.peer.is_none()) {
-                let reason = format!("node {} has no `peer` address; the others could not reach it", member.node);
+                let reason =
+                    format!("node {} has no `peer` address; the others could not reach it", member.node);
                 return Err(value("members", reason));
             }
             if self.tls.is_none() {
-                let reason = "a cluster of several nodes needs certificates: set authority, certificate and key";
+                let reason =
+                    "a cluster of several nodes needs certificates: set authority, certificate and key";
                 return Err(value("tls", reason.to_owned()));
             }
         }

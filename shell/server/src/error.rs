@@ -32,7 +32,9 @@ pub enum ServerError {
         source: OpenError,
     },
     /// The state store cannot be opened.
-    #[error("{data_dir}: {source}; nothing was changed; restore the file, or start with an empty data directory and let the peers fill it")]
+    #[error(
+        "{data_dir}: {source}; nothing was changed; restore the file, or start with an empty data directory and let the peers fill it"
+    )]
     Store {
         /// The directory.
         data_dir: String,
@@ -84,7 +86,9 @@ impl ServerError {
                 "another process listens there (ss -ltnp shows which): stop it, or choose another port"
             }
             io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
-            io::ErrorKind::AddrNotAvailable => "this machine does not have that address: choose one that it has",
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address: choose one that it has"
+            }
             _ => "check the address",
         };
         ServerError::Bind { address, source, next_step }

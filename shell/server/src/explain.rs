@@ -37,9 +37,10 @@ mod tests {
     #[test]
     fn every_code_has_a_page_that_answers_the_four_questions() {
         for code in ErrorCode::ALL {
-            let page = explain(code.name()).expect(code.name());
+            let page = explain(code.name()).unwrap_or_else(|| panic!("{code} has no page"));
             let title = format!("# {code}\n");
-            for part in [&*title, "## Was it applied?", "## Is a retry safe?", "## What to do", "## Example"] {
+            for part in [&*title, "## Was it applied?", "## Is a retry safe?", "## What to do", "## Example"]
+            {
                 assert!(page.contains(part), "{code}: {part:?} is missing");
             }
         }

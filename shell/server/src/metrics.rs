@@ -49,16 +49,32 @@ impl Metrics {
         let metrics = Metrics {
             http: HttpMetrics::register(of),
             groups: GroupMetrics::register(of),
-            log_syncs: counter(of, "log_syncs", "Appends to the write-ahead log, each one write and one sync"),
+            log_syncs: counter(
+                of,
+                "log_syncs",
+                "Appends to the write-ahead log, each one write and one sync",
+            ),
             log_batches: counter(of, "log_batches", "Batches in these appends"),
             log_bytes: bytes_counter(of, "log_appended", "Bytes appended to the write-ahead log"),
             log_append_seconds: seconds(),
             log_disk_bytes: gauge(of, "log_disk", "Length of all log files", Unit::Bytes),
-            log_segments_freed: counter(of, "log_segments_freed", "Log segments that checkpoints made needless"),
+            log_segments_freed: counter(
+                of,
+                "log_segments_freed",
+                "Log segments that checkpoints made needless",
+            ),
             checkpoints: counter(of, "checkpoints", "Checkpoints that became durable"),
-            checkpoints_without_space: counter(of, "checkpoints_without_space", "Checkpoints put off: disk full"),
+            checkpoints_without_space: counter(
+                of,
+                "checkpoints_without_space",
+                "Checkpoints put off: disk full",
+            ),
             checkpoint_seconds: seconds(),
-            installs: counter(of, "snapshot_installs", "Snapshots from a leader that replaced a group's state"),
+            installs: counter(
+                of,
+                "snapshot_installs",
+                "Snapshots from a leader that replaced a group's state",
+            ),
             disk_free_bytes: gauge(of, "disk_free", "Free space of the data directory's disk", Unit::Bytes),
             registry: Mutex::default(),
         };

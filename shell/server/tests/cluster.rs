@@ -2,7 +2,11 @@
 
 mod support;
 
-use std::{net::TcpListener, path::Path};
+use std::{
+    net::TcpListener,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use reqwest::Client;
 use serde_json::Value;
@@ -13,6 +17,9 @@ use server::{
 };
 use support::{config, start};
 use types::{ClusterId, NodeId};
+
+/// Generous: a loaded machine elects slowly.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Ports that were free a moment ago.
 fn ports() -> Vec<u16> {
@@ -35,11 +42,8 @@ fn configs(directory: &Path) -> Vec<ServerConfig> {
             config.node = node;
             config.members = members.clone();
             config.compress = true;
-            config.tls = Some(TlsFiles {
-                authority: files.authority,
-                certificate: files.certificate,
-                key: files.key,
-            });
+            config.tls =
+                Some(TlsFiles { authority: files.authority, certificate: files.certificate, key: files.key });
             config
         })
         .collect()
@@ -56,11 +60,13 @@ async fn any_node_may_be_asked_and_a_minority_refuses_promptly() {
 
     // Written through each node, read through every other.
     for (number, node) in nodes.iter().enumerate() {
-        let put = client.put(node.url(&format!("/v1/keyspaces/default/keys/k{number}"))).body(number.to_string());
+        let put =
+            client.put(node.url(&format!("/v1/keyspaces/default/keys/k{number}"))).body(number.to_string());
         let answer: Value = put.send().await.unwrap().json().await.unwrap();
         assert!(answer["receipt"]["acks"]["durable"].as_u64().unwrap() >= 2, "{answer}");
         for other in &nodes {
-            let read = reqwest::get(other.url(&format!("/v1/keyspaces/default/keys/k{number}"))).await.unwrap();
+            let read =
+                reqwest::get(other.url(&format!("/v1/keyspaces/default/keys/k{number}"))).await.unwrap();
             assert_eq!(read.text().await.unwrap(), number.to_string());
         }
     }
@@ -68,7 +74,8 @@ async fn any_node_may_be_asked_and_a_minority_refuses_promptly() {
     let [first, second, third] = nodes;
     second.stop().await;
     third.stop().await;
-    let put = client.put(first.url("/v1/keyspaces/default/keys/k9")).header("quorate-timeout-ms", "3000").body("x");
+    let put =
+        client.put(first.url("/v1/keyspaces/default/keys/k9")).header("quorate-timeout-ms", "3000").body("x");
     let refused = put.send().await.unwrap();
     let status_code = refused.status().as_u16();
     let problem: Value = refused.json().await.unwrap();
@@ -76,7 +83,9 @@ async fn any_node_may_be_asked_and_a_minority_refuses_promptly() {
 
     // One comes back, and service resumes by itself.
     let second = start(configs[1].clone()).await.unwrap();
+    let end = Instant::now() + RESUME_TIMEOUT;
     loop {
+        assert!(Instant::now() < end, "service did not resume");
         let read = reqwest::get(first.url("/v1/keyspaces/default/keys/k1")).await.unwrap();
         if read.status() == 200 {
             assert_eq!(read.text().await.unwrap(), "1");

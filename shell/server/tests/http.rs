@@ -14,7 +14,13 @@ async fn node() -> (tempfile::TempDir, Running) {
     (directory, running)
 }
 
-async fn send(node: &Running, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
+async fn send(
+    node: &Running,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Response {
     let mut request = Client::new().request(method, node.url(path)).body(body);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -132,7 +138,8 @@ async fn conditions_hold_or_nothing_happens() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_and_values_are_any_bytes() {
     let (_directory, node) = node().await;
-    let keys = ["a/b/c", "%00%FF%20", "x%2Fy", "%C3%BC", "..%2Fup%2F.", "a//b", "end/", "%25", "a+b", "k%3Fq"];
+    let keys =
+        ["a/b/c", "%00%FF%20", "x%2Fy", "%C3%BC", "..%2Fup%2F.", "a//b", "end/", "%25", "a+b", "k%3Fq"];
     let value: Vec<u8> = (0..=255).collect();
     for key in keys {
         assert_eq!(put(&node, key, value.clone(), &[]).await.status(), StatusCode::CREATED, "{key}");
@@ -187,11 +194,14 @@ async fn listing_pages_through_what_the_bounds_select() {
     node.stop().await;
 }
 
+/// Method, path, headers, then the status and code expected.
+type Case = (&'static str, String, &'static [(&'static str, &'static str)], u16, &'static str);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mistakes_are_refused_by_name() {
     let (_directory, node) = node().await;
     let list = "/v1/keyspaces/default/keys";
-    let cases: [(&str, String, &[(&str, &str)], u16, &str); 22] = [
+    let cases: [Case; 22] = [
         ("GET", format!("{KEYS}%"), &[], 400, "INVALID_ARGUMENT"),
         ("PUT", format!("{KEYS}100%zz"), &[], 400, "INVALID_ARGUMENT"),
         ("GET", KEYS.to_owned(), &[], 400, "INVALID_ARGUMENT"),
@@ -251,7 +261,10 @@ async fn a_node_tells_of_itself() {
     assert_eq!(status["node"], 0);
     assert_eq!(status["pid"], std::process::id());
     assert_eq!(status["http"], node.http().to_string());
-    assert_eq!((&status["role"], &status["ready"], &status["healthy"]), (&"leader".into(), &true.into(), &true.into()));
+    assert_eq!(
+        (&status["role"], &status["ready"], &status["healthy"]),
+        (&"leader".into(), &true.into(), &true.into())
+    );
     assert!(status["applied_index"].as_u64().unwrap() >= 1);
     assert_eq!(status["members"].as_array().unwrap().len(), 1);
 

@@ -81,7 +81,8 @@ async fn a_start_that_cannot_be_says_why_and_changes_nothing() {
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("wal-0"))
         .min();
-    let segment = segment.unwrap_or_else(|| panic!("{:?}", fs::read_dir(directory.path()).unwrap().collect::<Vec<_>>()));
+    let segment = segment
+        .unwrap_or_else(|| panic!("{:?}", fs::read_dir(directory.path()).unwrap().collect::<Vec<_>>()));
     let mut bytes = fs::read(&segment).unwrap();
     bytes[4096 + 40] ^= 1;
     fs::write(&segment, &bytes).unwrap();

@@ -10,8 +10,8 @@ use crate::{
     clients::Wish,
     event::{Event, ProcessEvent},
     failure::Broken,
-    host::{JobDone, Logged, Stop, StoreJob},
     plan::MS,
+    process::{JobDone, Logged, Stop, StoreJob},
     promises,
     world::World,
 };
@@ -146,7 +146,7 @@ impl World {
                 self.begin_write(node);
             }
             Output::Checkpoint(job) => self.push_job(node, StoreJob::Checkpoint(job)),
-            Output::Install(job) => self.push_job(node, StoreJob::Install(job)),
+            Output::Install(job) => self.push_job(node, StoreJob::Install(Box::new(job))),
             Output::Retain(first_needed) => process.retain(first_needed)?,
             Output::Reply { token, result } => self.on_reply(node, token, result).map_err(Stop::Broken)?,
             Output::Disconnect { peer, reason } => {

@@ -6,8 +6,8 @@ use crate::{
     event::{Event, Recovery},
     failure::Broken,
     finale::Stage,
-    host::Stop,
     plan::{FaultKind, MS, SECOND},
+    process::Stop,
     rot::Rot,
     world::World,
 };
@@ -200,15 +200,16 @@ impl World {
 
     /// Ends a process, if one runs: its requests are lost, its peers notice.
     fn end(&mut self, node: NodeId, end: End) -> bool {
-        let host = &mut self.hosts[node.0 as usize];
-        if host.process.is_none() {
+        if self.hosts[node.0 as usize].process.is_none() {
             return false;
         }
         let (power, halt_after) = match end {
-            End::Kill => (false, None),
+            // The operating system keeps what the process had written.
+            End::Kill => (false, Some(self.dice.below(3))),
             End::Power => (true, None),
             End::PowerInWrite(operations) => (true, Some(operations)),
         };
+        let host = &mut self.hosts[node.0 as usize];
         host.stop(&mut self.dice, power, halt_after);
         let (boot, held) = (host.boot, std::mem::take(&mut host.held));
         let asked =

@@ -23,6 +23,7 @@ mod judge;
 mod network;
 mod oracle;
 pub mod plan;
+mod process;
 mod promises;
 mod rot;
 pub mod runner;

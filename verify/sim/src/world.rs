@@ -11,11 +11,12 @@ use crate::{
     event::{Event, ProcessEvent, Queue, Recovery},
     failure::{Broken, Failure, Verdict},
     finale::Stage,
-    host::{Host, Stop},
+    host::Host,
     judge,
     network::{Frame, Network},
     oracle::Oracle,
     plan::{KEYSPACES, MS, Plan, SECOND},
+    process::Stop,
     trace::Trace,
 };
 

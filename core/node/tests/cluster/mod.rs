@@ -9,8 +9,8 @@ use std::{
 use keyspace::{Command, Expect, Query};
 use node::{Input, Node, NodeConfig, Op, Output, Reply, Request, Timing};
 use storage::{Files, Identity, MemFiles, Store, StoreOptions, Wal, WalOptions};
-use types::{ClusterId, GroupId, Limits, NodeId, Now, Problem, Role};
-use wire::PeerMessage;
+use types::{ClusterId, GroupId, Limits, NodeId, Now, Problem, Role, WriteBatch};
+use wire::{PeerBody, PeerMessage};
 
 pub const CLUSTER: ClusterId = ClusterId([7; 16]);
 
@@ -23,6 +23,10 @@ pub struct Machine {
     /// Answers by token.
     pub answers: BTreeMap<u64, Answer>,
     pub disconnected: Vec<String>,
+    /// What the log may free, as last told.
+    pub retained: BTreeMap<GroupId, u64>,
+    /// Batches that a slow disk has not written yet, while [`Cluster::slow`] has the node.
+    unwritten: Vec<WriteBatch>,
 }
 
 pub struct Cluster {
@@ -32,6 +36,14 @@ pub struct Cluster {
     pub cut: BTreeSet<(NodeId, NodeId)>,
     /// Every message is delivered this many times.
     pub copies: usize,
+    /// Every message but consensus, also those that vanished.
+    pub sent: Vec<(NodeId, NodeId, PeerMessage)>,
+    /// Whether chunks of snapshots vanish.
+    pub catch_snapshots: bool,
+    /// Nodes whose log writes nothing for now.
+    pub slow: BTreeSet<NodeId>,
+    /// Nodes whose disk has no room for checkpoints.
+    pub full: BTreeSet<NodeId>,
     limits: Limits,
     members: Vec<NodeId>,
     network: VecDeque<(NodeId, NodeId, PeerMessage)>,
@@ -47,6 +59,10 @@ impl Cluster {
             now: Now { mono_ms: 1_000, wall_ms: 1_700_000_000_000 },
             cut: BTreeSet::new(),
             copies: 1,
+            sent: Vec::new(),
+            catch_snapshots: false,
+            slow: BTreeSet::new(),
+            full: BTreeSet::new(),
             limits,
             members: members.clone(),
             network: VecDeque::new(),
@@ -82,7 +98,15 @@ impl Cluster {
             planted: None,
         };
         let node = Node::recover(self.now, config, recovered, store).expect("the node recovers");
-        let machine = Machine { node, wal, files, answers: BTreeMap::new(), disconnected: Vec::new() };
+        let machine = Machine {
+            node,
+            wal,
+            files,
+            answers: BTreeMap::new(),
+            disconnected: Vec::new(),
+            retained: BTreeMap::new(),
+            unwritten: Vec::new(),
+        };
         self.machines.insert(id, machine);
         self.settle();
     }
@@ -132,20 +156,37 @@ impl Cluster {
     fn poll(&mut self, id: NodeId) -> bool {
         let machine = self.machines.get_mut(&id).expect("its id was listed");
         let mut outputs = Vec::new();
+        let mut unwritten = std::mem::take(&mut machine.unwritten);
+        if !self.slow.contains(&id) {
+            outputs.extend(unwritten.drain(..).map(Output::Write));
+        }
+        machine.unwritten = unwritten;
         machine.node.poll(self.now, &mut outputs).expect("no node fails");
         let worked = !outputs.is_empty();
         for output in outputs {
+            if let Output::Send { to, message } = &output
+                && !matches!(message.body, Some(PeerBody::Raft(_)))
+            {
+                self.sent.push((id, *to, message.clone()));
+            }
             match output {
+                Output::Send {
+                    message: PeerMessage { body: Some(PeerBody::SnapshotChunk(_)), .. }, ..
+                } if self.catch_snapshots => {}
                 Output::Send { to, message } if !self.cut.contains(&(id, to)) => {
                     for _ in 0..self.copies {
                         self.network.push_back((id, to, message.clone()));
                     }
                 }
                 Output::Send { .. } => {}
+                Output::Write(batch) if self.slow.contains(&id) => machine.unwritten.push(batch),
                 Output::Write(batch) => {
                     let seq = batch.seq;
                     machine.wal.append(&[batch]).expect("the log takes it");
                     machine.node.handle(self.now, Input::Written(seq)).expect("no node fails");
+                }
+                Output::Checkpoint(_) if self.full.contains(&id) => {
+                    machine.node.handle(self.now, Input::CheckpointDone(None)).expect("no node fails");
                 }
                 Output::Checkpoint(job) => {
                     let done = job.run().expect("the checkpoint is written");
@@ -157,6 +198,7 @@ impl Cluster {
                 }
                 Output::Retain(needed) => {
                     machine.wal.retain(&needed).expect("the log frees segments");
+                    machine.retained = needed;
                 }
                 Output::Reply { token, result } => {
                     assert!(machine.answers.insert(token, result).is_none(), "one answer per request");
@@ -205,6 +247,19 @@ impl Cluster {
         machine.node.handle(self.now, Input::Client { token, request, deadline_ms }).expect("no node fails");
         self.settle();
         token
+    }
+
+    /// Hands a message to a node, as if it came from the network, and does not poll yet.
+    pub fn inject(&mut self, from: NodeId, to: NodeId, message: PeerMessage) {
+        let machine = self.machines.get_mut(&to).expect("it runs");
+        machine.node.handle(self.now, Input::Peer { from, message }).expect("no node fails");
+    }
+
+    /// Cuts a node off, both ways.
+    pub fn isolate(&mut self, node: NodeId) {
+        for other in self.members.iter().filter(|other| **other != node) {
+            self.cut.extend([(node, *other), (*other, node)]);
+        }
     }
 
     pub fn answer(&self, at: NodeId, token: u64) -> Option<&Answer> {

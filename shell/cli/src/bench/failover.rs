@@ -19,6 +19,7 @@ use crate::{
     client::{Client, Condition, Endpoint, Keyspace, Repeat},
     dev::{Event, Layout, Ports, Supervisor, What},
     failure::{Exit, Failure},
+    output::say,
     status::{self, Overview},
 };
 
@@ -91,9 +92,9 @@ async fn measure(
         times.push(took);
         let ms = took.as_secs_f64() * 1_000.0;
         if json {
-            println!("{}", json!({ "event": "failover", "kill": kill, "node": leader, "ms": ms }));
+            say!("{}", json!({ "event": "failover", "kill": kill, "node": leader, "ms": ms }));
         } else {
-            println!("kill {kill:>3}: leader was node {leader}, next acknowledged write after {ms:>7.1} ms");
+            say!("kill {kill:>3}: leader was node {leader}, next acknowledged write after {ms:>7.1} ms");
         }
     }
     Ok(times)
@@ -148,11 +149,11 @@ fn summarize(mut times: Vec<Duration>, nodes: u16, json: bool) {
             "event": "failover_summary", "nodes": nodes, "kills": kills,
             "min_ms": ms(min), "median_ms": ms(median), "p90_ms": ms(p90), "max_ms": ms(max),
         });
-        println!("{summary}");
+        say!("{summary}");
         return;
     }
-    println!("\ntime from leader kill to the next acknowledged write, {kills} kills, {nodes} nodes:");
-    println!(
+    say!("\ntime from leader kill to the next acknowledged write, {kills} kills, {nodes} nodes:");
+    say!(
         "  min {:.0} ms   median {:.0} ms   p90 {:.0} ms   max {:.0} ms",
         ms(min),
         ms(median),

@@ -16,6 +16,7 @@ use crate::{
     args::{Bench, Target},
     client::{Client, Endpoint, Keyspace, api::PageRequest},
     failure::Failure,
+    output::say,
     status,
 };
 
@@ -32,11 +33,8 @@ pub async fn run(args: Bench, json: bool) -> Result<(), Failure> {
     let run = format!("{:08x}", fastrand::u32(..));
     let prefix = format!("quorate-bench/{run}/");
     if !json {
-        println!(
-            "writes: {} bytes, durable on a majority; reads: strong; keys below {prefix}",
-            args.value_bytes
-        );
-        println!("clients talk to {talk_to}");
+        say!("writes: {} bytes, durable on a majority; reads: strong; keys below {prefix}", args.value_bytes);
+        say!("clients talk to {talk_to}");
     }
     let value: Bytes = (0..args.value_bytes).map(|_| fastrand::u8(..)).collect();
     let keyspaces = targets
@@ -47,7 +45,7 @@ pub async fn run(args: Bench, json: bool) -> Result<(), Failure> {
     let keyspace = args.connection.keyspace()?;
     if args.keep {
         if !json {
-            println!("keys kept below {prefix}");
+            say!("keys kept below {prefix}");
         }
     } else {
         clean_up(&keyspace, &prefix).await?;
@@ -55,7 +53,7 @@ pub async fn run(args: Bench, json: bool) -> Result<(), Failure> {
     let reports = result?;
     if json {
         let results: Vec<_> = reports.iter().map(Report::json).collect();
-        println!(
+        say!(
             "{}",
             json!({ "event": "bench", "value_bytes": args.value_bytes, "target": talk_to, "results": results })
         );
@@ -67,7 +65,7 @@ async fn measure(args: &Bench, load: &Load, json: bool) -> Result<Vec<Report>, F
     let seconds = Duration::from_secs(args.seconds);
     load.fill().await?;
     if !json {
-        println!("\n{}", Report::header());
+        say!("\n{}", Report::header());
     }
     let mut reports = Vec::new();
     for &clients in &args.clients {
@@ -83,16 +81,16 @@ async fn measure(args: &Bench, load: &Load, json: bool) -> Result<Vec<Report>, F
             let open = load.run(Run { operation, clients, seconds, rate: Some(rate) }).await;
             let report = Report { operation, clients, rate, closed, open };
             if !json {
-                println!("{}", report.line());
+                say!("{}", report.line());
             }
             reports.push(report);
         }
     }
     if !json {
-        println!(
+        say!(
             "\nthroughput: closed loop. Latency in ms at the fixed rate, from the intended start of each request."
         );
-        println!("A run that cannot keep its rate shows it as `kept` below 100%.");
+        say!("A run that cannot keep its rate shows it as `kept` below 100%.");
     }
     Ok(reports)
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{args::Dev, failure::Failure};
+use crate::{args::Dev, failure::Failure, output::say};
 
 /// Runs the command until it is told to stop.
 ///
@@ -32,7 +32,7 @@ pub async fn run(args: Dev, json: bool) -> Result<(), Failure> {
     if !json {
         let nodes =
             if layout.nodes() == 1 { "one node".to_owned() } else { format!("{} nodes", layout.nodes()) };
-        println!("quorate dev: {nodes}, data in {}", layout.dir().display());
+        say!("quorate dev: {nodes}, data in {}", layout.dir().display());
     }
     let (mut supervisor, mut events) =
         Supervisor::start(layout, Ports::new(args.http_port), !args.no_restart).await?;
@@ -47,7 +47,7 @@ pub async fn run(args: Dev, json: bool) -> Result<(), Failure> {
                 } else {
                     supervisor.stop();
                     if !json {
-                        println!("stopping; the data stays (again to kill)");
+                        say!("stopping; the data stays (again to kill)");
                     }
                 }
                 stopping = true;
@@ -62,7 +62,7 @@ pub async fn run(args: Dev, json: bool) -> Result<(), Failure> {
             && unsettled.is_empty()
             && !json
         {
-            println!("{}", how_to_try(&supervisor, args.http_port));
+            say!("{}", how_to_try(&supervisor, args.http_port));
         }
     }
     supervisor.finished().await;
@@ -83,9 +83,9 @@ async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
 
 fn show(event: &Event, json: bool) {
     if json {
-        println!("{}", event.json());
+        say!("{}", event.json());
     } else if let Some(line) = event.line() {
-        anstream::println!("{line}");
+        say!("{line}");
     }
 }
 

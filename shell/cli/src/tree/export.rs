@@ -20,6 +20,7 @@ use crate::{
     args::Export,
     client::api::{Page, PageRequest},
     failure::Failure,
+    output::say,
 };
 
 /// Runs the command.
@@ -66,13 +67,11 @@ pub async fn run(args: Export, json: bool) -> Result<(), Failure> {
             "seconds": seconds,
             "refused": written.refused.iter().map(refused_json).collect::<Vec<_>>(),
         });
-        println!("{summary}");
+        say!("{summary}");
     } else {
         let (files, links, dirs) = (written.files, written.links, written.empty_directories);
         let size = indicatif::HumanBytes(written.bytes);
-        println!(
-            "exported {files} files ({size}), {links} links, {dirs} empty directories in {seconds:.1} s"
-        );
+        say!("exported {files} files ({size}), {links} links, {dirs} empty directories in {seconds:.1} s");
     }
     refusal("exported", &written.refused, json)
 }

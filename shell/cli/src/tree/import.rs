@@ -36,6 +36,7 @@ use crate::{
     args::Import,
     client::{CallError, Condition, Keyspace, Repeat, api::PageRequest, retry},
     failure::Failure,
+    output::say,
 };
 
 /// Most refused paths that are printed one by one.
@@ -332,14 +333,14 @@ impl Job {
                 "stale_keys_removed": removed,
                 "refused": refused.iter().map(refused_json).collect::<Vec<_>>(),
             });
-            println!("{summary}");
+            say!("{summary}");
         } else {
             let size = indicatif::HumanBytes(bytes);
-            println!(
+            say!(
                 "imported {files} files ({size}), {links} links, {dirs} empty directories in {seconds:.1} s, {retries} retries"
             );
             if removed > 0 {
-                println!("removed {removed} stale keys of an older import");
+                say!("removed {removed} stale keys of an older import");
             }
         }
         refusal("imported", &refused, json)

@@ -44,7 +44,9 @@ impl LimitsConfig {
             unapplied_bytes_max: self.unapplied_bytes_max.unwrap_or(default.unapplied_bytes_max),
             pending_requests_max: self.pending_requests_max.unwrap_or(default.pending_requests_max),
             overlay_bytes: self.overlay_bytes.unwrap_or(default.overlay_bytes),
-            log_bytes_per_checkpoint: self.log_bytes_per_checkpoint.unwrap_or(default.log_bytes_per_checkpoint),
+            log_bytes_per_checkpoint: self
+                .log_bytes_per_checkpoint
+                .unwrap_or(default.log_bytes_per_checkpoint),
             segment_bytes: self.segment_bytes.unwrap_or(default.segment_bytes),
             store_cache_bytes: self.store_cache_bytes.unwrap_or(default.store_cache_bytes),
             disk_free_bytes_min: self.disk_free_bytes_min.unwrap_or(default.disk_free_bytes_min),

@@ -102,7 +102,11 @@ pub(super) async fn hash(State(state): State<AppState>, uri: Uri) -> Result<Json
     let status = node.status().await?;
     let group = status.groups.into_iter().find(|group| group.keyspace == keyspace);
     let group = group.ok_or_else(|| {
-        Problem::not_applied(ErrorCode::Unavailable, "the keyspace has not started here yet", "ask again in a moment")
+        Problem::not_applied(
+            ErrorCode::Unavailable,
+            "the keyspace has not started here yet",
+            "ask again in a moment",
+        )
     })?;
     let verified = if verify { Some(verified(scrub).await?) } else { None };
     Ok(Json(Hash {

@@ -81,7 +81,9 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(|text| Some(text.trim())).map_err(|_| malformed(name, "text")),
+        (Some(value), None) => {
+            value.to_str().map(|text| Some(text.trim())).map_err(|_| malformed(name, "text"))
+        }
         (Some(_), Some(_)) => Err(malformed(name, "sent once")),
     }
 }
@@ -105,7 +107,10 @@ fn contradiction() -> HttpProblem {
 }
 
 fn malformed(name: &HeaderName, wanted: &str) -> HttpProblem {
-    HttpProblem::invalid(format!("the header {name} must be {wanted}"), "correct the header, then send it again")
+    HttpProblem::invalid(
+        format!("the header {name} must be {wanted}"),
+        "correct the header, then send it again",
+    )
 }
 
 #[cfg(test)]
@@ -138,7 +143,8 @@ mod tests {
 
     #[test]
     fn conditions_that_are_not_understood_are_refused() {
-        let tags = ["", "7", "\"\"", "\"0\"", "\"07\"", "\"+7\"", "\"7", "\"a\"", "\"1\", \"2\"", "W/\"7\"", "ü"];
+        let tags =
+            ["", "7", "\"\"", "\"0\"", "\"07\"", "\"+7\"", "\"7", "\"a\"", "\"1\", \"2\"", "W/\"7\"", "ü"];
         for tag in tags.into_iter().chain(["\"18446744073709551616\""]) {
             assert!(of_put(&headers(&[("if-match", tag)])).is_err(), "{tag}");
             assert!(of_delete(&headers(&[("if-match", tag)])).is_err(), "{tag}");

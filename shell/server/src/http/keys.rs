@@ -83,8 +83,8 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, HttpProblem> {
     let (keyspace, key) = path::key(&uri)?;
-    let expect = conditions::of_put(&headers)?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
+    let expect = conditions::of_put(&headers)?;
     let node = state.node()?;
     let mut value = body::read(&state, &headers, body, deadline).await?;
     let op = Op::Command(Command::Put { key, value: std::mem::take(&mut value.bytes), expect });

@@ -49,7 +49,10 @@ impl Query {
             let name = String::from_utf8_lossy(&path::decode(name)?).into_owned();
             let value = path::decode(&value.replace('+', " "))?;
             if found.insert(name.clone(), value).is_some() {
-                return Err(HttpProblem::invalid(format!("parameter {name:?} is there twice"), "send it once"));
+                return Err(HttpProblem::invalid(
+                    format!("parameter {name:?} is there twice"),
+                    "send it once",
+                ));
             }
         }
         Ok(Query(found))
@@ -140,7 +143,10 @@ mod tests {
         assert!(query("a=1&a=1").is_err());
         assert!(query("other=1").unwrap().end("").is_err());
         for text in ["0", "1001", "-1", "+1", "", "1.0", "x", "99999999999"] {
-            assert!(query(&format!("n={}", text.replace('+', "%2B"))).unwrap().number("n", 1000).is_err(), "{text}");
+            assert!(
+                query(&format!("n={}", text.replace('+', "%2B"))).unwrap().number("n", 1000).is_err(),
+                "{text}"
+            );
         }
         for text in ["", "0", "AB", "0g", "abc"] {
             assert!(query(&format!("h={text}")).unwrap().hex("h").is_err(), "{text}");

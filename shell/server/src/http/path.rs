@@ -6,8 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 use super::HttpProblem;
 
 /// All but the unreserved characters of RFC 3986, section 2.3, and `/`, which keys often have.
-const ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// A keyspace, and what follows it in the path, still encoded.
 fn split(uri: &Uri) -> Option<(&str, &str)> {
@@ -19,7 +18,10 @@ pub(super) fn keyspace(uri: &Uri) -> Result<String, HttpProblem> {
     let (keyspace, _) = split(uri).ok_or_else(not_a_key)?;
     let bytes = decode(keyspace)?;
     String::from_utf8(bytes).map_err(|_| {
-        HttpProblem::invalid("the keyspace's name is not UTF-8", "names are letters, digits, '-', '_' and '.'")
+        HttpProblem::invalid(
+            "the keyspace's name is not UTF-8",
+            "names are letters, digits, '-', '_' and '.'",
+        )
     })
 }
 
@@ -77,7 +79,8 @@ mod tests {
     #[test]
     fn any_bytes_survive_encoding_and_decoding() {
         let all: Vec<u8> = (0..=255).collect();
-        for key in [&all[..], b"a/b", b"/", b"//", b".", "ü".as_bytes(), b"..", b"a/../b", b"%41", b"?#&+ "] {
+        for key in [&all[..], b"a/b", b"/", b"//", b".", "ü".as_bytes(), b"..", b"a/../b", b"%41", b"?#&+ "]
+        {
             let text = encode(key);
             assert_eq!(decode(&text).unwrap(), key, "{text}");
             let uri: Uri = format!("/v1/keyspaces/default/keys/{text}").parse().unwrap();
@@ -97,7 +100,9 @@ mod tests {
 
     #[test]
     fn a_query_or_a_name_that_is_not_text_is_refused() {
-        for path in ["/v1/keyspaces/default/keys/a?b", "/v1/keyspaces/%ff/keys/a", "/v1/keyspaces/a", "/other"] {
+        for path in
+            ["/v1/keyspaces/default/keys/a?b", "/v1/keyspaces/%ff/keys/a", "/v1/keyspaces/a", "/other"]
+        {
             assert!(super::key(&path.parse().unwrap()).is_err(), "{path}");
         }
     }

@@ -78,7 +78,8 @@ impl IntoResponse for HttpProblem {
         let mut response = (self.status, json).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(HeaderName::from_static("quorate-error"), HeaderValue::from_static(problem.code.name()));
+        headers
+            .insert(HeaderName::from_static("quorate-error"), HeaderValue::from_static(problem.code.name()));
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
@@ -95,7 +96,9 @@ impl IntoResponse for HttpProblem {
 /// The status that each code has unless a handler knows a better one.
 fn status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::NoQuorum | ErrorCode::NotLeader | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::NoQuorum | ErrorCode::NotLeader | ErrorCode::Unavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Conflict => StatusCode::PRECONDITION_FAILED,

@@ -75,8 +75,9 @@ fn listed(node: NodeId, member: Option<&Member>, state: &AppState) -> Listed {
 /// Why the node cannot serve every keyspace now; empty when it can.
 pub(super) fn not_ready(status: &NodeStatus) -> Vec<String> {
     let leaderless = status.groups.iter().filter(|group| group.leader.is_none());
-    let mut reasons: Vec<String> =
-        leaderless.map(|group| format!("no leader is known for {} (group {})", group.keyspace, group.group)).collect();
+    let mut reasons: Vec<String> = leaderless
+        .map(|group| format!("no leader is known for {} (group {})", group.keyspace, group.group))
+        .collect();
     if status.groups.len() < 2 && reasons.is_empty() {
         reasons.push("no keyspace has started yet".to_owned());
     }

@@ -46,14 +46,16 @@ impl Collector for PeerCollector {
             }
         }
         let help = "Whether this node can send to the peer now";
-        let mut family = encoder.encode_descriptor("quorate_peer_connected", help, None, MetricType::Gauge)?;
+        let mut family =
+            encoder.encode_descriptor("quorate_peer_connected", help, None, MetricType::Gauge)?;
         for (peer, link) in self.0.links() {
             let labels = [("peer", peer.0)];
             let connected = i64::from(link.connected.load(Ordering::Relaxed));
             ConstGauge::new(connected).encode(family.encode_family(&labels)?)?;
         }
         let help = "Handshakes that failed, by reason";
-        let mut family = encoder.encode_descriptor("quorate_peer_refusals", help, None, MetricType::Counter)?;
+        let mut family =
+            encoder.encode_descriptor("quorate_peer_refusals", help, None, MetricType::Counter)?;
         for kind in RefusalKind::ALL {
             let labels = [("reason", kind.name())];
             ConstCounter::new(self.0.refusals(kind)).encode(family.encode_family(&labels)?)?;

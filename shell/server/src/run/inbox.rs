@@ -30,11 +30,7 @@ pub(crate) enum NodeMessage {
     /// From a peer, with the room that it takes in bytes.
     Peer(NodeId, PeerMessage, u32),
     /// From a client.
-    Client {
-        request: Request,
-        deadline_ms: u64,
-        reply: oneshot::Sender<Result<Reply, Problem>>,
-    },
+    Client { request: Request, deadline_ms: u64, reply: oneshot::Sender<Result<Reply, Problem>> },
     /// What the node knows of itself.
     Status(oneshot::Sender<NodeStatus>),
     /// The means to verify a keyspace's checkpoint, and the state that it should have.
@@ -76,7 +72,12 @@ struct Queue {
 impl Inbox {
     /// At most `clients_max` client requests wait in it.
     pub(crate) fn new(clients_max: usize) -> Inbox {
-        Inbox { clients_max, peer_room: Semaphore::new(PEER_BYTES_MAX as usize), queue: Mutex::default(), arrived: Condvar::new() }
+        Inbox {
+            clients_max,
+            peer_room: Semaphore::new(PEER_BYTES_MAX as usize),
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+        }
     }
 
     /// A report of the node's own threads. Ignored when the node has stopped.

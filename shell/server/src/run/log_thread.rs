@@ -111,7 +111,8 @@ impl Work {
     /// resets a group's log is always written first: until then the old segments are the group's log.
     fn free_segments(&mut self) {
         let resets = |batch: &WriteBatch| batch.groups.iter().any(|group| group.reset.is_some());
-        let may_free = if self.log_is_full { !self.pending.iter().any(resets) } else { self.pending.is_empty() };
+        let may_free =
+            if self.log_is_full { !self.pending.iter().any(resets) } else { self.pending.is_empty() };
         if !may_free {
             return;
         }
@@ -198,7 +199,11 @@ impl Work {
         let enough = free_bytes >= self.parts.disk_free_bytes_min;
         if !enough && self.entries_accepted {
             let least = self.parts.disk_free_bytes_min;
-            tracing::error!(free_bytes, disk_free_bytes_min = least, "the disk is nearly full: client writes are refused");
+            tracing::error!(
+                free_bytes,
+                disk_free_bytes_min = least,
+                "the disk is nearly full: client writes are refused"
+            );
         }
         self.report(enough && !self.log_is_full && self.parts.wal.has_space_for_entries());
     }
@@ -215,5 +220,8 @@ impl Work {
 }
 
 fn disk_failed(error: &DiskError) -> ! {
-    stop_process(EXIT_DISK, &format!("write-ahead log: {error}; the log is recovered when the node starts again"))
+    stop_process(
+        EXIT_DISK,
+        &format!("write-ahead log: {error}; the log is recovered when the node starts again"),
+    )
 }

@@ -71,10 +71,9 @@ pub async fn run(
     let data_dir = DataDir::open(&config.data_dir)?;
     let tls = load_tls(&config)?;
     let listener = bind(&config.http).await?;
-    let http_address = listener.local_addr().map_err(|source| ServerError::Address {
-        address: config.http.clone(),
-        source,
-    })?;
+    let http_address = listener
+        .local_addr()
+        .map_err(|source| ServerError::Address { address: config.http.clone(), source })?;
     if !http_address.ip().is_loopback() {
         tracing::warn!(%http_address, "HTTP has no authentication yet, and is open to the network here");
     }

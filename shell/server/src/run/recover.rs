@@ -37,7 +37,12 @@ pub(crate) fn recover(
     let (wal, recovered) = Wal::open(files.clone(), &identity, options)
         .map_err(|source| ServerError::Log { data_dir: data_dir(), source })?;
     if let Some(torn) = &recovered.truncated {
-        tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "the last, unacknowledged write to the log was interrupted and is cut off");
+        tracing::warn!(
+            file = torn.file,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "the last, unacknowledged write to the log was interrupted and is cut off"
+        );
     }
     let store = Store::open(files, StoreOptions { cache_bytes: limits.store_cache_bytes })
         .map_err(|source| ServerError::Store { data_dir: data_dir(), source })?;

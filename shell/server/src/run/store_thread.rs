@@ -22,11 +22,14 @@ const NO_SPACE_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) enum StoreJob {
     Checkpoint(CheckpointJob),
-    Install(InstallJob),
+    Install(Box<InstallJob>),
 }
 
 /// Starts the thread; it ends when the sender is dropped and all jobs are done.
-pub(crate) fn start(inbox: Arc<Inbox>, metrics: Arc<Metrics>) -> (mpsc::Sender<StoreJob>, thread::JoinHandle<()>) {
+pub(crate) fn start(
+    inbox: Arc<Inbox>,
+    metrics: Arc<Metrics>,
+) -> (mpsc::Sender<StoreJob>, thread::JoinHandle<()>) {
     let (sender, jobs) = mpsc::channel();
     let body = move || guard("store", || work(&jobs, &inbox, &metrics));
     let thread = thread::Builder::new().name("quorate-store".to_owned()).spawn(body);

@@ -6,9 +6,11 @@ mod schemas;
 
 use serde_json::{Value, json};
 
-use parameters::{CURSOR, DEADLINE, END, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY, KEYSPACE, LIMIT};
+use parameters::{
+    CURSOR, DEADLINE, END, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY, KEYSPACE, LIMIT,
+};
 use parameters::{PREFIX, START, VALUES, VERIFY};
-use responses::{answer, problems, json_object, text};
+use responses::{answer, json_object, problems, text};
 
 /// The whole document.
 pub(super) fn document() -> Value {
@@ -88,8 +90,8 @@ fn key_path() -> Value {
             "summary": "Set a key, durably on a majority",
             "parameters": [IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), DEADLINE.get()],
             "requestBody": {
-                "required": true,
-                "description": "The value: any bytes, up to 1 MiB.",
+                "required": false,
+                "description": "The value: any bytes, up to 1 MiB. None: the empty value.",
                 "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
             },
             "responses": with(json!({

@@ -78,12 +78,8 @@ pub(super) const PREFIX: Parameter = Parameter {
     schema: text,
 };
 
-pub(super) const START: Parameter = Parameter {
-    name: "start",
-    place: "query",
-    description: "Only this key and later ones.",
-    schema: text,
-};
+pub(super) const START: Parameter =
+    Parameter { name: "start", place: "query", description: "Only this key and later ones.", schema: text };
 
 pub(super) const END: Parameter = Parameter {
     name: "end",

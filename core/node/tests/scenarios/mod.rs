@@ -1,0 +1,4 @@
+//! Rarer ways: repeated and late messages, snapshots under disturbance.
+
+mod forwards;
+mod snapshots;
