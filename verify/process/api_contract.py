@@ -25,7 +25,8 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="quorate-api-") as scratch:
         with Cluster(os.path.abspath(options.binary), os.path.join(scratch, "data"), nodes=1).start() as cluster:
-            command = [os.path.abspath(options.schemathesis), "run"]
+            rules = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schemathesis.toml")
+            command = [os.path.abspath(options.schemathesis), "--config-file", rules, "run"]
             command += [f"http://127.0.0.1:{cluster.base}/v1/openapi.json", "--checks", "all"]
             command += ["--max-examples", str(options.max_examples), "--seed", str(options.seed)]
             command += ["--request-timeout", "10", "--no-color"]

@@ -114,7 +114,7 @@ impl Cluster {
     /// Ends the process; what it had not synced is lost with it.
     pub fn kill(&mut self, id: NodeId) -> MemFiles {
         let machine = self.machines.remove(&id).expect("it runs");
-        for (_, other) in &mut self.machines {
+        for other in self.machines.values_mut() {
             other.node.handle(self.now, Input::PeerDown(id)).expect("no node fails");
         }
         self.network.retain(|(from, to, _)| *from != id && *to != id);
@@ -214,7 +214,7 @@ impl Cluster {
         let group = self.machines.values().find_map(|machine| machine.node.keyspace_group("default").ok())?;
         let leads =
             |machine: &&Machine| machine.node.raft(group).is_some_and(|raft| raft.role() == Role::Leader);
-        self.machines.values().filter(leads).map(|machine| machine.node.status(self.now).node).last()
+        self.machines.values().filter(leads).map(|machine| machine.node.status(self.now).node).next_back()
     }
 
     /// Lets time pass until there is a leader.
