@@ -158,7 +158,7 @@ pub enum Output {
     Checkpoint(CheckpointJob),
     /// Run off the loop, strictly after every store job given before; then [`Input::InstallDone`]. A
     /// failure stops the process.
-    Install(InstallJob),
+    Install(Box<InstallJob>),
     /// The log may free segments without entries from these indexes on.
     Retain(BTreeMap<GroupId, u64>),
     /// Answer a client.

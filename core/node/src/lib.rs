@@ -9,6 +9,7 @@ pub mod api;
 mod codec;
 mod forwards;
 mod group;
+mod hand_over;
 mod meta;
 mod node;
 mod problems;

@@ -41,6 +41,8 @@ pub struct Node {
     pub(crate) entries_accepted: bool,
     /// Peers whose connection was lost and who have not been heard of since.
     pub(crate) unreachable: BTreeSet<NodeId>,
+    /// While the disk is full: when this node next tries to hand over what it leads.
+    pub(crate) hand_over_not_before_ms: u64,
     pub(crate) checkpoint_not_before_ms: u64,
     /// Keyspaces of the configuration that this node proposed to create, with the meta term.
     pub(crate) proposed_keyspaces: BTreeSet<(u64, String)>,
@@ -68,6 +70,7 @@ impl Node {
             outbox: Vec::new(),
             entries_accepted: true,
             unreachable: BTreeSet::new(),
+            hand_over_not_before_ms: 0,
             checkpoint_not_before_ms: 0,
             proposed_keyspaces: BTreeSet::new(),
             to_start: Vec::new(),
@@ -97,7 +100,10 @@ impl Node {
                     }
                 }
             }
-            Input::LogSpace { entries_accepted } => self.entries_accepted = entries_accepted,
+            Input::LogSpace { entries_accepted } => {
+                self.entries_accepted = entries_accepted;
+                self.hand_over_not_before_ms = now.mono_ms;
+            }
             Input::CheckpointDone(done) => self.on_checkpoint_done(now, done)?,
             Input::InstallDone(done) => self.on_install_done(done)?,
         }
@@ -141,6 +147,7 @@ impl Node {
     }
 
     fn on_tick(&mut self, now: Now) -> Result<(), Fatal> {
+        self.hand_over_when_full(now);
         for group in self.groups.values_mut() {
             group.raft.tick();
             let stale = group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms));

@@ -222,7 +222,7 @@ impl Node {
         let Receiving { from, transfer, next, staging, .. } = receiving;
         group.installing = Some(Installing { position, from, transfer, last: next - 1, held: Vec::new() });
         let job = self.store.begin_install(group.id, staging, position)?;
-        self.outbox.push(Output::Install(job));
+        self.outbox.push(Output::Install(Box::new(job)));
         Ok(())
     }
 

@@ -168,3 +168,26 @@ fn checkpoints_restarts_and_snapshots_keep_everything() {
         assert_eq!(state(&cluster, node).state_hash, state(&cluster, NodeId(0)).state_hash);
     }
 }
+
+#[test]
+fn a_leader_with_a_full_disk_hands_over_and_writes_go_on() {
+    let mut cluster = Cluster::new(3, Limits::default());
+    let full = cluster.elect();
+    cluster.call(full, put("k", "v")).expect("the write succeeds");
+    cluster.log_space(full, false);
+    let token = cluster.ask(full, put("k", "refused"), 5_000);
+    let refused = cluster.answer(full, token).expect("it is known at once").clone();
+    let refused = refused.expect_err("the leader has no room");
+    assert_eq!((refused.code, refused.applied), (ErrorCode::NoSpace, Applied::NotApplied));
+    cluster.run_ms(1_000);
+    let leader = cluster.leader().expect("another leads");
+    assert_ne!(leader, full);
+    let reply = cluster.call(full, put("k", "kept")).expect("the new leader has room");
+    assert_eq!(reply.receipt.served_by, leader);
+    assert_eq!(value_of(&cluster.call(full, get("k"))), Some("kept".into()));
+    cluster.log_space(full, true);
+    cluster.run_ms(1_000);
+    let group = cluster.group();
+    let state = |node| cluster.machines[&node].node.group_state(group);
+    assert_eq!(state(full), state(leader), "it catches up once there is room");
+}

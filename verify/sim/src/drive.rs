@@ -146,7 +146,7 @@ impl World {
                 self.begin_write(node);
             }
             Output::Checkpoint(job) => self.push_job(node, StoreJob::Checkpoint(job)),
-            Output::Install(job) => self.push_job(node, StoreJob::Install(Box::new(job))),
+            Output::Install(job) => self.push_job(node, StoreJob::Install(job)),
             Output::Retain(first_needed) => process.retain(first_needed)?,
             Output::Reply { token, result } => self.on_reply(node, token, result).map_err(Stop::Broken)?,
             Output::Disconnect { peer, reason } => {

@@ -9,7 +9,17 @@ use super::SourceFile;
 
 /// Crates that no core crate may reach, however far down: each does I/O, or is a runtime.
 const BANNED_CRATES: &[&str] = &[
-    "tokio", "mio", "socket2", "async-std", "smol", "hyper", "axum", "reqwest", "rustls", "rustix", "notify",
+    "tokio",
+    "mio",
+    "socket2",
+    "async-std",
+    "smol",
+    "hyper",
+    "axum",
+    "reqwest",
+    "rustls",
+    "rustix",
+    "notify",
 ];
 
 /// Words that no core source may contain outside tests, with the reason.

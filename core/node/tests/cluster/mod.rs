@@ -262,6 +262,13 @@ impl Cluster {
         }
     }
 
+    /// Tells a node whether its disk has room for log entries.
+    pub fn log_space(&mut self, at: NodeId, entries_accepted: bool) {
+        let machine = self.machines.get_mut(&at).expect("it runs");
+        machine.node.handle(self.now, Input::LogSpace { entries_accepted }).expect("no node fails");
+        self.settle();
+    }
+
     pub fn answer(&self, at: NodeId, token: u64) -> Option<&Answer> {
         self.machines[&at].answers.get(&token)
     }

@@ -135,7 +135,7 @@ impl Work {
                 Output::Write(batch) => drop(self.parts.log.send(LogJob::Write(batch))),
                 Output::Retain(first_needed) => drop(self.parts.log.send(LogJob::Retain(first_needed))),
                 Output::Checkpoint(job) => drop(self.parts.store.send(StoreJob::Checkpoint(job))),
-                Output::Install(job) => drop(self.parts.store.send(StoreJob::Install(Box::new(job)))),
+                Output::Install(job) => drop(self.parts.store.send(StoreJob::Install(job))),
                 Output::Reply { token, result } => {
                     let reply = self.waiting.remove(&token).expect("a client is answered once");
                     let _ = reply.send(result);
