@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Real processes under fire: what a user must never lose, tried on a real cluster.
 
-usage: under_fire.py BINARY [--tree DIR] [--kills N] [--only NAME] [--seed N]
+usage: under_fire.py BINARY [--tree DIR] [--kills N] [--megabytes N] [--only NAME] [--seed N]
 
 Prints one line per trial and `N passed, N failed` last; exits 1 if any failed.
 """
 
 import argparse
 import filecmp
+import json
 import os
 import random
 import shutil
@@ -19,6 +20,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import bulk  # noqa: E402
 import damage  # noqa: E402
 import quorum  # noqa: E402
 from cluster import Cluster, wait_until  # noqa: E402
@@ -91,8 +93,6 @@ def failover_time(options, scratch):
     command += ["--data-dir", os.path.join(scratch, "data")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    import json
-
     result = json.loads(ran.stdout.strip().splitlines()[-1])
     median = result["median_ms"]
     assert median <= 1000, f"median {median} ms: {ran.stdout}"
@@ -104,6 +104,7 @@ TRIALS = [
     failover_time,
     *quorum.TRIALS,
     *damage.TRIALS,
+    *bulk.TRIALS,
 ]
 
 
@@ -112,6 +113,7 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--tree", default="/usr/share/doc")
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=1024, help="for data_larger_than_memory")
     parser.add_argument("--only")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     options = parser.parse_args()
