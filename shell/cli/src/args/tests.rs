@@ -1,3 +1,5 @@
+//! What the command line accepts, refuses and says about it.
+
 use clap::CommandFactory;
 
 use super::*;
