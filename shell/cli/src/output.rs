@@ -17,7 +17,7 @@ pub fn line(text: Arguments<'_>) {
     }
 }
 
-/// As `println!`, through [`line`].
+/// As `println!`, through [`line()`].
 macro_rules! say {
     ($($text:tt)*) => {
         crate::output::line(format_args!($($text)*))

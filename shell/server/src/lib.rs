@@ -8,6 +8,7 @@ pub mod disk;
 pub mod error;
 pub mod explain;
 mod http;
+mod log_limit;
 mod metrics;
 pub mod peer;
 mod run;

@@ -29,6 +29,10 @@ const ANSWER_MARGIN_MS: u64 = 100;
 const NODE_MS_MAX: u64 = 60_000;
 
 const TIMEOUT_HEADER: HeaderName = HeaderName::from_static("quorate-timeout-ms");
+/// Idle connections are let go of before nodes close them (after 10 s): a request that crosses the closing
+/// has an unknown outcome.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
 const RECEIPT_HEADER: HeaderName = HeaderName::from_static("quorate-receipt");
 
 #[derive(Clone)]
@@ -43,6 +47,7 @@ impl Transport {
         connector.set_connect_timeout(Some(Duration::from_millis(CONNECT_MS_MAX)));
         let http = HttpClient::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(usize::MAX)
             .retry_canceled_requests(true)
             .build(connector);

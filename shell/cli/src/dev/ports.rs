@@ -47,7 +47,7 @@ impl Ports {
             }
             if Instant::now() >= until {
                 return Err(Failure::error(format!("port {} is in use by another process", address.port()))
-                    .next("stop that process, or choose other ports, for example --http-port 17400"));
+                    .next("stop that process (ss -ltnp shows it), or choose other ports, for example --http-port 17400"));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

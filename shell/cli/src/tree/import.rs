@@ -171,8 +171,7 @@ impl Job {
     }
 
     async fn import_file(&self, path: &[u8], file: &Path, mode: u32) -> Result<(), PathError> {
-        let mut file =
-            Some(OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(file)?);
+        let mut file = Some(open_regular(file)?);
         let (mut part, mut bytes, mut hash) = (0, 0, Xxh3::new());
         if mode != MODE_DEFAULT {
             self.put(path, Piece::Mode, Bytes::from(format!("{mode:o}"))).await?;
@@ -367,6 +366,18 @@ pub(super) fn refusal(done: &str, refused: &[Refused], json: bool) -> Result<(),
     }
     let paths = if refused.len() == 1 { "path was" } else { "paths were" };
     Err(Failure::error(format!("{} {paths} not {done}; everything else was", refused.len())))
+}
+
+/// Opens a file that was regular when the tree was walked, and must be still: a pipe that took its place
+/// would never end.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file any more"))
+    }
 }
 
 /// The next value's worth of a file, and the file if there may be more.

@@ -7,7 +7,7 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::{
-    sync::SemaphorePermit,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 use types::{ErrorCode, Problem, limits::VALUE_BYTES_MAX};
@@ -24,7 +24,7 @@ const DISCARDED_BYTES_MAX: usize = 8 * VALUE_BYTES_MAX;
 #[derive(Debug)]
 pub(super) struct Value<'a> {
     pub(super) bytes: Vec<u8>,
-    _room: SemaphorePermit<'a>,
+    room: SemaphorePermit<'a>,
 }
 
 /// Reads the whole body by the deadline.
@@ -35,31 +35,33 @@ pub(super) async fn read<'a>(
     deadline: Instant,
 ) -> Result<Value<'a>, HttpProblem> {
     let stated = headers.get(header::CONTENT_LENGTH);
-    // Without a length that makes sense, as much as may come.
-    let stated = stated.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(VALUE_BYTES_MAX);
-    let bytes_most = stated.clamp(1, VALUE_BYTES_MAX);
-    let room = state.body_room().try_acquire_many(bytes_most as u32).map_err(|_| {
+    let stated = stated.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let read = timeout_at(deadline, collect(state.body_room(), body, stated)).await;
+    read.unwrap_or_else(|_| Err(too_slow()))
+}
+
+/// Takes room for bytes as they come: a client that announces much and sends nothing takes none.
+async fn collect(room: &Semaphore, mut body: Body, stated: usize) -> Result<Value<'_>, HttpProblem> {
+    let full = || {
         Problem::not_applied(
             ErrorCode::Overloaded,
             "as many bytes of values as the limit allows are on their way to this node",
             "wait a moment, then send it again; send less at once if it persists",
         )
-    })?;
-    let read = timeout_at(deadline, collect(body, bytes_most)).await;
-    let bytes = read.unwrap_or_else(|_| Err(too_slow()))?;
-    Ok(Value { bytes, _room: room })
-}
-
-async fn collect(mut body: Body, capacity: usize) -> Result<Vec<u8>, HttpProblem> {
-    let mut bytes = Vec::with_capacity(capacity);
+    };
+    let mut value = Value { bytes: Vec::new(), room: room.try_acquire_many(0).map_err(|_| full())? };
     while let Some(data) = next(&mut body).await? {
-        if bytes.len() + data.len() > VALUE_BYTES_MAX {
-            drop(bytes);
+        if value.bytes.len() + data.len() > VALUE_BYTES_MAX {
+            drop(value);
             return discard(body, data.len()).await;
         }
-        bytes.extend_from_slice(&data);
+        value.room.merge(room.try_acquire_many(data.len() as u32).map_err(|_| full())?);
+        if value.bytes.is_empty() {
+            value.bytes.reserve_exact(stated.clamp(data.len(), VALUE_BYTES_MAX));
+        }
+        value.bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok(value)
 }
 
 async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpProblem> {
@@ -75,7 +77,7 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpProblem> {
     Ok(None)
 }
 
-async fn discard(mut body: Body, mut bytes: usize) -> Result<Vec<u8>, HttpProblem> {
+async fn discard(mut body: Body, mut bytes: usize) -> Result<Value<'static>, HttpProblem> {
     while bytes < DISCARDED_BYTES_MAX
         && let Ok(Some(data)) = next(&mut body).await
     {

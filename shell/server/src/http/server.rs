@@ -1,12 +1,17 @@
-//! Accepting connections: HTTP/1.1, bounded in number, each unable to hold its place by being slow to ask.
+//! Accepting connections: HTTP/1.1, bounded in number, each unable to hold its place by being slow to ask,
+//! or by not reading its answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::net::sockopt;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -15,10 +20,13 @@ use tokio::{
 };
 
 use super::{AppState, router};
+use crate::log_limit::LogLimit;
 
 /// Time for a request's head to arrive, counted from the end of the one before: also what an idle
 /// connection is kept for.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time in which a client has to take some of its answer.
+const WRITE_TIMEOUT_MS: u32 = 10_000;
 /// Time that requests under way have to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after the operating system refused a connection (no more file descriptors, say).
@@ -56,6 +64,7 @@ async fn accept(
     mut stopped: watch::Receiver<bool>,
 ) {
     let places = Arc::new(Semaphore::new(connections_max));
+    let failures_logged = LogLimit::default();
     let mut connections = JoinSet::new();
     let app = router(state.clone());
     loop {
@@ -79,7 +88,9 @@ async fn accept(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "could not accept an HTTP connection");
+                if let Some(left_out) = failures_logged.admit(Instant::now()) {
+                    tracing::warn!(%error, left_out, "could not accept an HTTP connection");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -95,8 +106,10 @@ async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
 
 async fn serve(stream: TcpStream, app: axum::Router, mut stopped: watch::Receiver<bool>) {
     // Answers are small and whole: nothing is gained by waiting for more.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "could not set TCP_NODELAY");
+    let prepared =
+        stream.set_nodelay(true).and_then(|()| Ok(sockopt::set_tcp_user_timeout(&stream, WRITE_TIMEOUT_MS)?));
+    if let Err(error) = prepared {
+        tracing::debug!(%error, "could not prepare an HTTP connection");
     }
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

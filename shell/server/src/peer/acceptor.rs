@@ -1,6 +1,11 @@
 //! Incoming connections: authenticated, then read until they end.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -48,16 +53,22 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut 
             }
             (Ok((_, address)), Err(_)) => refuse(shared, address, &Refusal::Crowded),
             (Err(error), _) => {
-                tracing::warn!(%error, "cannot accept a peer's connection; trying on");
+                if let Some(left_out) = shared.accepts_logged.admit(Instant::now()) {
+                    tracing::warn!(%error, left_out, "cannot accept a peer's connection; trying on");
+                }
                 sleep(ACCEPT_RETRY).await;
             }
         }
     }
 }
 
+/// Anyone can be refused as often as they like: not every refusal gets a line in the log.
 fn refuse(shared: &Shared, address: SocketAddr, refusal: &Refusal) {
-    shared.metrics.refused(refusal.kind());
-    tracing::warn!(%address, reason = %refusal, "a connection to the peer port is refused");
+    let kind = refusal.kind();
+    shared.metrics.refused(kind);
+    if let Some(left_out) = shared.refusals_logged[kind as usize].admit(Instant::now()) {
+        tracing::warn!(%address, reason = %refusal, left_out, "a connection to the peer port is refused");
+    }
 }
 
 async fn serve(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {

@@ -31,7 +31,7 @@ pub use handshake::{Refusal, RefusalKind};
 pub use metrics::{Counter, LinkMetrics, PeerMetrics};
 pub use queue::{QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX};
 
-use crate::tls::PeerTls;
+use crate::{log_limit::LogLimit, tls::PeerTls};
 use inbound::Inbound;
 use queue::SendQueue;
 
@@ -158,6 +158,8 @@ struct Shared {
     inbound: Inbound,
     metrics: Arc<PeerMetrics>,
     events: EventSink,
+    refusals_logged: [LogLimit; RefusalKind::ALL.len()],
+    accepts_logged: LogLimit,
 }
 
 /// The running transport. Dropping it ends every connection at once.
@@ -203,6 +205,8 @@ pub fn start(
         inbound: Inbound::default(),
         metrics,
         events,
+        refusals_logged: Default::default(),
+        accepts_logged: LogLimit::default(),
         options,
     });
     let (stop, stopped) = watch::channel(false);

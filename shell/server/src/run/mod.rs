@@ -4,6 +4,7 @@
 //! data it is, the log, the store, the node, its peers. HTTP answers `UNAVAILABLE` until the node runs.
 
 mod clock;
+mod descriptors;
 mod handle;
 mod inbox;
 mod log_thread;
@@ -67,6 +68,7 @@ pub async fn run(
     ready: impl FnOnce(Ready),
 ) -> Result<(), ServerError> {
     config.check()?;
+    descriptors::raise_limit();
     let clock = Clock::start();
     let data_dir = DataDir::open(&config.data_dir)?;
     let tls = load_tls(&config)?;
@@ -83,7 +85,8 @@ pub async fn run(
     };
     let metrics = Arc::new(Metrics::new());
     let state = AppState::new(&config, http_address, metrics.clone())?;
-    let http = http::Server::start(listener, state.clone(), config.http_connections_max);
+    let connections_max = descriptors::http_connections(config.http_connections_max);
+    let http = http::Server::start(listener, state.clone(), connections_max);
 
     let files: Arc<dyn Files> = data_dir.files();
     let recovered = {
