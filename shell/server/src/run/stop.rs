@@ -1,5 +1,8 @@
 //! Stopping the process when going on could break a promise.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     any::Any,
     io::{self, Write},
