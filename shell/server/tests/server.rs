@@ -142,3 +142,62 @@ async fn a_body_that_never_arrives_ends_at_the_deadline() {
     assert_eq!(missing.status(), 404);
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_announced_and_never_sent_take_no_room_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = start(config(directory.path())).await.unwrap();
+    let mut slow = Vec::new();
+    // More than the memory for all values together, if announcing were enough.
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(node.http()).await.unwrap();
+        let head = format!(
+            "PUT /v1/keyspaces/default/keys/slow-{number} HTTP/1.1\r\nhost: x\r\ncontent-length: 1048576\r\n\
+             quorate-timeout-ms: 60000\r\nexpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server asks for the body: it is being read.
+        let mut interim = [0; 25];
+        stream.read_exact(&mut interim).await.unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(b"x").await.unwrap();
+        slow.push(stream);
+    }
+    let url = node.url("/v1/keyspaces/default/keys/quick");
+    let answer = Client::new().put(url).body(vec![7; 1024 * 1024]).send().await.unwrap();
+    assert_eq!(answer.status(), 201);
+    drop(slow);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_ask_nothing_or_read_nothing_are_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = start(config(directory.path())).await.unwrap();
+    let client = Client::new();
+    let key = "/v1/keyspaces/default/keys/large";
+    assert_eq!(client.put(node.url(key)).body(vec![7; 1024 * 1024]).send().await.unwrap().status(), 201);
+
+    let mut idle = TcpStream::connect(node.http()).await.unwrap();
+    let mut unread = TcpStream::connect(node.http()).await.unwrap();
+    // Answers that fit no socket's buffers.
+    let request = format!("GET {key} HTTP/1.1\r\nhost: x\r\n\r\n");
+    unread.write_all(request.repeat(32).as_bytes()).await.unwrap();
+
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty());
+    let only_ours = async {
+        loop {
+            let metrics = client.get(node.url("/metrics")).send().await.unwrap().text().await.unwrap();
+            if metrics.contains("\nquorate_http_connections 1\n") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(60);
+    tokio::time::timeout(limit, only_ours).await.expect("a client that does not read loses its connection");
+    drop(unread);
+    node.stop().await;
+}
