@@ -184,7 +184,10 @@ fn read_value(value: Option<&OsStr>, file: Option<&Path>) -> Result<Bytes, Failu
     match (value, file) {
         (_, Some(path)) => {
             let read = fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-            read.map_err(|error| Failure::error(format!("cannot read {}: {error}", path.display())))?;
+            read.map_err(|error| {
+                Failure::error(format!("cannot read {}: {error}", path.display()))
+                    .next("name a file that you can read")
+            })?;
         }
         (Some(value), None) if value != "-" => bytes.extend_from_slice(value.as_bytes()),
         (value, None) => {

@@ -21,7 +21,10 @@ use clap::Parser;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
     let json = cli.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -31,6 +34,18 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
+}
+
+/// As clap tells it; or as JSON, to a program that asked for that. Help and versions are no failures.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    let json =
+        std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    if !error.use_stderr() || !json {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let message = text.trim().strip_prefix("error: ").unwrap_or(&text).lines().next().unwrap_or_default();
+    Failure::usage(message).next("see --help").report(true)
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {

@@ -142,3 +142,19 @@ fn a_disk_that_fails_under_a_write_ends_the_process_with_74_and_nothing_is_lost(
     assert_eq!(request(&mut connection, "GET", "/v1/keyspaces/default/keys/kept", b""), 200);
     assert_eq!(request(&mut connection, "GET", "/v1/keyspaces/default/keys/refused", b""), 404);
 }
+
+#[test]
+fn mistakes_are_told_as_json_to_a_program() {
+    for arguments in
+        [&["get", "--json"][..], &["--json", "get", "x", "--bogus"], &["dev", "--nodes", "0", "--json"]]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_quorate")).args(arguments).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON");
+        assert!(error["error"]["message"].is_string(), "{error}");
+        assert!(output.stdout.is_empty());
+    }
+    let help =
+        Command::new(env!("CARGO_BIN_EXE_quorate")).args(["--json", "--help"]).output().expect("it runs");
+    assert!(help.status.success() && !help.stdout.is_empty());
+}

@@ -87,6 +87,8 @@ pub(super) async fn put(
     let expect = conditions::of_put(&headers)?;
     let node = state.node()?;
     let mut value = body::read(&state, &headers, body, deadline).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let _room = state.flight().enter(key.len() + value.bytes.len(), left).await?;
     let op = Op::Command(Command::Put { key, value: std::mem::take(&mut value.bytes), expect });
     let time_limit = deadline.saturating_duration_since(Instant::now());
     let Reply { body, receipt } = node.request(Request { keyspace, op }, time_limit).await?;

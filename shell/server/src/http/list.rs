@@ -10,7 +10,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use keyspace::{Item, KeyRange, Query, QueryAnswer};
 use node::{Op, Reply, ReplyBody, Request};
 use serde::Serialize;
-use types::{Receipt, limits::RANGE_ITEMS_MAX};
+use tokio::time::Instant;
+use types::{
+    Receipt,
+    limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX},
+};
 
 use super::{AppState, HttpProblem, keys, params, path, receipt};
 
@@ -49,7 +53,10 @@ pub(super) async fn list(
     let range = range(&mut query)?;
     query.end(PARAMETERS)?;
     let op = Op::Query(Query::Range { range, limit, keys_only: !values });
-    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op }, time_limit).await?;
+    let deadline = Instant::now() + time_limit;
+    let _room = state.flight().enter(RANGE_BYTES_MAX, time_limit).await?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op }, left).await?;
     let ReplyBody::Answer(QueryAnswer::Range { items, next, .. }) = body else {
         return Err(keys::unexpected().into());
     };

@@ -4,6 +4,7 @@
 mod admin;
 mod body;
 mod conditions;
+mod flight;
 mod keys;
 mod list;
 mod openapi;

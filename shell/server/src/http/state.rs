@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Semaphore;
 use types::{ClusterId, ErrorCode, NodeId, Problem};
 
-use super::body::BODIES_BYTES_MAX;
+use super::{body::BODIES_BYTES_MAX, flight::Flight};
 use crate::{
     config::{ConfigError, Member, ServerConfig},
     metrics::Metrics,
@@ -30,6 +30,7 @@ struct Inner {
     started: Instant,
     metrics: Arc<Metrics>,
     body_room: Arc<Semaphore>,
+    flight: Flight,
 }
 
 impl AppState {
@@ -48,6 +49,7 @@ impl AppState {
             started: Instant::now(),
             metrics,
             body_room: Arc::new(Semaphore::new(BODIES_BYTES_MAX as usize)),
+            flight: Flight::new(),
         })))
     }
 
@@ -89,6 +91,10 @@ impl AppState {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(super) fn flight(&self) -> &Flight {
+        &self.0.flight
     }
 
     pub(super) fn body_room(&self) -> &Arc<Semaphore> {

@@ -1,5 +1,10 @@
 //! A running server: three threads of its own (node, log, store), and peers and HTTP on tokio.
 //!
+//! The channels to the log and store threads have no bound of their own: what the node sends on them is bounded
+//! by what it takes in. Batches wait for one sync, and hold at most what groups have proposed and not applied
+//! (`Limits::unapplied_bytes_max`), what leaders sent (Raft's window of messages under way), and votes; checkpoints and
+//! installations are one each per store and group.
+//!
 //! Started in the order in which mistakes are found earliest: the data directory's lock, the ports, whose
 //! data it is, the log, the store, the node, its peers. HTTP answers `UNAVAILABLE` until the node runs.
 
