@@ -1,6 +1,6 @@
 //! What the supervisor reports, and how a person or a program reads it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
@@ -53,6 +53,8 @@ pub struct Event {
     pub pid: Option<u32>,
     /// Where it serves HTTP.
     pub http: SocketAddr,
+    /// Its configuration file, with which `quorate server` starts it by hand.
+    pub config: PathBuf,
     /// What happened.
     pub what: What,
 }
@@ -69,6 +71,7 @@ impl Event {
             "node": self.node,
             "pid": self.pid,
             "http": format!("http://{}", self.http),
+            "config": self.config.display().to_string(),
         });
         match &self.what {
             What::Ready { restarts } => json["restarts"] = json!(restarts),
@@ -112,7 +115,7 @@ impl Event {
                 let then = match restart_in {
                     Some(delay) if *delay < Duration::from_millis(500) => "starting it again".to_owned(),
                     Some(delay) => format!("starting it again in {:.1} s", delay.as_secs_f64()),
-                    None => "it stays down".to_owned(),
+                    None => format!("it stays down; to start it: {}", self.command()),
                 };
                 let words = ended.last_words.as_deref().unwrap_or_default();
                 let words: String = words.lines().map(|line| format!("\n    {line}")).collect();
@@ -120,11 +123,19 @@ impl Event {
             }
             What::GaveUp { failures } => Some(format!(
                 "node {node} {RED}cannot start{RED:#}: it failed {failures} times in a row and is left alone; \
-                 the others go on"
+                 the others go on; to try again: {}",
+                self.command()
             )),
             What::Stopped => Some(format!("node {node} stopped")),
             What::Starting | What::Stopping => None,
         }
+    }
+}
+
+impl Event {
+    /// What starts the node by hand.
+    fn command(&self) -> String {
+        format!("quorate server --config {}", self.config.display())
     }
 }
 
@@ -156,7 +167,13 @@ mod tests {
             What::Stopping,
             What::Stopped,
         ] {
-            let event = Event { node: 1, pid: Some(7), http: "127.0.0.1:7401".parse().expect("valid"), what };
+            let event = Event {
+                node: 1,
+                pid: Some(7),
+                http: "127.0.0.1:7401".parse().expect("valid"),
+                config: "d/node-1.toml".into(),
+                what,
+            };
             let json = event.json();
             for field in ["event", "node", "pid", "http"] {
                 assert!(!json[field].is_null(), "{field} of {json}");

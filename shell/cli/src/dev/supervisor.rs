@@ -208,7 +208,8 @@ impl Keeper {
     fn tell(&self, what: What) {
         let pid = Some(self.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0);
         // Nobody listens once the command is over.
-        let _ = self.events.send(Event { node: self.node, pid, http: self.ports.http(self.node), what });
+        let (http, config) = (self.ports.http(self.node), self.config.clone());
+        let _ = self.events.send(Event { node: self.node, pid, http, config, what });
     }
 }
 

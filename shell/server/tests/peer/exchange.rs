@@ -110,7 +110,7 @@ async fn a_blocked_peer_blocks_neither_the_sender_nor_other_peers() {
     let [zero_at, one_at, two_at] = listeners.each_ref().map(PeerListener::address);
     let [zero, one, two] = listeners;
     let mut impatient = options(&certificates, 0, &[(1, one_at), (2, two_at)]);
-    impatient.timeouts = PeerTimeouts { write: Duration::from_millis(500), ..impatient.timeouts };
+    impatient.timeouts = PeerTimeouts { write: Duration::from_secs(4), ..impatient.timeouts };
     let mut zero = Node::start(zero, impatient);
     // Node 1's loop is stuck: it takes no event, so its transport stops reading.
     let stuck = Arc::new(|_| Box::pin(std::future::pending()) as Delivery);
