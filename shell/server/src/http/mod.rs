@@ -5,6 +5,7 @@ mod admin;
 mod body;
 mod conditions;
 mod keys;
+mod keyspaces;
 mod list;
 mod openapi;
 mod params;
@@ -34,7 +35,10 @@ pub(crate) use state::AppState;
 /// Every route. What is here is in the OpenAPI document, and the other way round.
 fn router(state: AppState) -> Router {
     let key = get(keys::get).put(keys::put).delete(keys::delete);
+    let keyspace = get(keyspaces::show).put(keyspaces::create).delete(keyspaces::delete);
     Router::new()
+        .route("/v1/keyspaces", get(keyspaces::list))
+        .route("/v1/keyspaces/{keyspace}", keyspace)
         .route("/v1/keyspaces/{keyspace}/keys", get(list::list))
         .route("/v1/keyspaces/{keyspace}/keys/", key.clone())
         .route("/v1/keyspaces/{keyspace}/keys/{*key}", key)
