@@ -7,11 +7,11 @@ use comfy_table::{Table, presets};
 use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use types::Contract;
+use types::{Applied, Contract};
 
 use crate::{
     args::{Apply, Create, KeyspaceCommand, Named},
-    client::{Answer, Call, Client, Repeat, api::encode},
+    client::{Answer, AttemptError, Call, Client, Repeat, api::encode},
     failure::{Exit, Failure},
     output::say,
 };
@@ -228,10 +228,25 @@ async fn get(client: &Client, path: &str) -> Result<Value, Failure> {
     body_of(&client.call(&call).await?)
 }
 
-/// Creating again is safe, whatever became of the first time.
+/// One attempt has all the time that there is: a new keyspace elects its leader first.
 async fn put(client: &Client, name: &str, contract: &Value) -> Result<Answer, Failure> {
     let path = format!("/v1/keyspaces/{}", encode(name.as_bytes()));
     let body = Bytes::from(contract.to_string());
-    let call = Call { method: Method::PUT, path, headers: Vec::new(), body, repeat: Repeat::Idempotent };
-    Ok(client.call(&call).await?)
+    let call = Call { method: Method::PUT, path, headers: Vec::new(), body, repeat: Repeat::OnceApplied };
+    client.call(&call).await.map_err(|error| {
+        let exists = match &error.error {
+            AttemptError::Problem(problem) if problem.applied == Applied::Applied => Some(problem.clone()),
+            _ => None,
+        };
+        let mut failure = Failure::from(error);
+        if let Some(problem) = exists {
+            failure.message = format!("{}: {}", problem.code, problem.detail);
+            failure.next_step = Some(problem.next_step);
+            failure.applied = Some(Applied::Applied);
+        } else if failure.applied == Some(Applied::Unknown) {
+            let step = "create it again with the same contract: that is safe, and tells what became of it";
+            failure.next_step = Some(step.to_owned());
+        }
+        failure
+    })
 }
