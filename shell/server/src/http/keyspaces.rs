@@ -1,11 +1,10 @@
-//! Keyspaces and their contracts: created, shown, listed. Neither altered nor removed in this version, which is
-//! said clearly.
+//! Keyspaces and their contracts: created, shown, listed. Neither altered nor removed in this version.
 
 use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use node::{CatalogAnswer, CatalogOp, KeyspaceInfo, Reply, ReplyBody, Request};
@@ -102,17 +101,6 @@ pub(super) async fn create(
     Ok(with_receipt(status, body, &receipt))
 }
 
-/// `DELETE /v1/keyspaces/{keyspace}`.
-pub(super) async fn delete(uri: Uri) -> Response {
-    let problem = HttpProblem::invalid(
-        format!("this version does not remove keyspaces: nothing at {} was changed", uri.path()),
-        "remove its keys, a page of GET /v1/keyspaces/{keyspace}/keys at a time",
-    );
-    let mut response = problem.with_status(StatusCode::METHOD_NOT_ALLOWED).into_response();
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,PUT"));
-    response
-}
-
 fn parse(bytes: &[u8]) -> Result<Contract, HttpProblem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let step = "send a JSON object of the fields that are not to have their default, or nothing";
@@ -126,11 +114,20 @@ async fn ask(
     op: CatalogOp,
     time_limit: std::time::Duration,
 ) -> Result<(CatalogAnswer, Receipt), HttpProblem> {
+    let creates = matches!(op, CatalogOp::Create(_));
     let request = Request { keyspace, op: node::Op::Catalog(op) };
     let Reply { body, receipt } = state.node()?.request(request, time_limit).await.map_err(|problem| {
-        let conflicts = problem.code == ErrorCode::Conflict;
+        // Well formed, and it cannot be: the contract does not hold, or contradicts the one that there is.
+        let status = match problem.code {
+            ErrorCode::Conflict if creates => Some(StatusCode::CONFLICT),
+            ErrorCode::InvalidArgument if creates => Some(StatusCode::UNPROCESSABLE_ENTITY),
+            _ => None,
+        };
         let problem = HttpProblem::from(problem);
-        if conflicts { problem.with_status(StatusCode::CONFLICT) } else { problem }
+        match status {
+            Some(status) => problem.with_status(status),
+            None => problem,
+        }
     })?;
     match body {
         ReplyBody::Catalog(answer) => Ok((answer, receipt)),

@@ -163,7 +163,7 @@ fn keyspace_path() -> Value {
             "responses": with(json!({
                 "200": answer("It existed already, under an equal contract.", "KeyspaceCreated"),
                 "201": answer("It was created, and can be used on this node.", "KeyspaceCreated"),
-            }), &["400", "405", "408", "409", "413", "429", "500", "503", "504", "507"]),
+            }), &["400", "405", "408", "409", "413", "422", "429", "500", "503", "504", "507"]),
         },
     })
 }

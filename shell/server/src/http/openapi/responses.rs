@@ -59,6 +59,10 @@ fn problem(status: &str) -> Value {
         "409" => ("CONFLICT", "The keyspace exists under another contract. Nothing was applied."),
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
         "413" => ("INVALID_ARGUMENT", "The value is over the limit. Nothing was applied."),
+        "422" => (
+            "INVALID_ARGUMENT",
+            "The contract cannot hold, or this version cannot keep it. Nothing was applied.",
+        ),
         "429" => ("OVERLOADED", "A limit of queued work is reached. Nothing was applied."),
         "500" => ("CORRUPT", "This node's data failed its checksum."),
         "503" => ("NO_QUORUM, NOT_LEADER, UNAVAILABLE", "It cannot be served now; `applied` says the rest."),
