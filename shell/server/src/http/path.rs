@@ -28,10 +28,7 @@ pub(super) fn keyspace(uri: &Uri) -> Result<String, HttpProblem> {
 fn name_of(encoded: &str) -> Result<String, HttpProblem> {
     let bytes = decode(encoded)?;
     String::from_utf8(bytes).map_err(|_| {
-        HttpProblem::invalid(
-            "the keyspace's name is not UTF-8",
-            "names are letters, digits, '-', '_' and '.'",
-        )
+        HttpProblem::invalid("the keyspace's name is not UTF-8", "names are letters, digits, '-' and '_'")
     })
 }
 
