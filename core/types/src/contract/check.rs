@@ -23,7 +23,7 @@ pub struct Refusal {
     /// Why not.
     pub reason: String,
     /// What would hold, changing as little as possible.
-    pub nearest: Contract,
+    pub nearest: Box<Contract>,
     /// Where the nearest differs, each as `field: refused -> nearest`.
     pub changes: Vec<String>,
 }
@@ -41,7 +41,7 @@ impl Contract {
     /// The reason why not, and the nearest contract that would hold.
     pub fn check(&self, nodes: u32) -> Result<(), Refusal> {
         let Some(reason) = self.contradiction(nodes) else { return Ok(()) };
-        let nearest = self.nearest(nodes);
+        let nearest = Box::new(self.nearest(nodes));
         let changes = self.differences(&nearest);
         Err(Refusal { reason, nearest, changes })
     }

@@ -12,6 +12,8 @@ use super::{Ack, Contract, OnPartition, Read, Reconcile, Replication, Values};
 
 /// Farther than this, a guess is no help.
 const GUESS_DISTANCE_MAX: usize = 3;
+/// Whole numbers up to this one are exact as floating point.
+const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
 
 impl Serialize for Contract {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -74,6 +76,8 @@ impl<'de> Visitor<'de> for Table {
 #[serde(untagged)]
 enum Plain {
     Number(u64),
+    /// JSON knows but one kind of number: `5.0` is a whole one.
+    Fraction(f64),
     Text(String),
     Nothing(()),
     Other(IgnoredAny),
@@ -117,6 +121,9 @@ fn optional<T>(value: Plain, parse: impl Fn(Plain) -> Result<T, String>) -> Resu
 fn number(field: &str, value: Plain) -> Result<u64, String> {
     match value {
         Plain::Number(value) => Ok(value),
+        Plain::Fraction(value) if value.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&value) => {
+            Ok(value as u64)
+        }
         _ => Err(format!("{field} must be a whole number, without a sign")),
     }
 }

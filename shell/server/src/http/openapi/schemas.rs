@@ -90,20 +90,26 @@ fn contract() -> Value {
     fn words<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Value {
         json!({"enum": all.iter().map(|word| name(*word)).collect::<Vec<_>>()})
     }
+    /// Whole numbers up to this one are exact in JSON, whoever reads it (RFC 8259, section 6).
+    const EXACT_MAX: u64 = (1 << 53) - 1;
+    fn most(max: u64, nullable: bool) -> Value {
+        let kind = if nullable { json!(["integer", "null"]) } else { json!("integer") };
+        json!({"type": kind, "minimum": 0, "maximum": max})
+    }
     let fields = [
         ("replication", words(Replication::ALL, Replication::name)),
         ("on_partition", words(OnPartition::ALL, OnPartition::name)),
-        ("replicas", nullable("integer")),
+        ("replicas", most(u32::MAX.into(), true)),
         ("ack", words(Ack::ALL, Ack::name)),
         (
             "read",
             json!({"type": "string", "pattern": "^(strong|causal|eventual|bounded\\([0-9]{1,9}m?s\\))$"}),
         ),
         ("values", words(Values::ALL, Values::name)),
-        ("shards", number()),
-        ("quota_bytes", nullable("integer")),
-        ("idempotency_ttl_s", number()),
-        ("degrade_after_ms", nullable("integer")),
+        ("shards", most(u32::MAX.into(), false)),
+        ("quota_bytes", most(EXACT_MAX, true)),
+        ("idempotency_ttl_s", most(EXACT_MAX, false)),
+        ("degrade_after_ms", most(EXACT_MAX, true)),
         ("reconcile", words(Reconcile::ALL, Reconcile::name)),
     ];
     optional(object(&[]), &fields)
