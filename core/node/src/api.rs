@@ -7,6 +7,8 @@ use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 use types::{ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq};
 use wire::PeerMessage;
 
+use crate::catalog::{CatalogAnswer, CatalogOp};
+
 /// How fast a node's clocks run, in milliseconds and ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -121,6 +123,8 @@ pub enum Op {
     Command(Command),
     /// Linearizable read.
     Query(Query),
+    /// Of the list of keyspaces, not of a keyspace's keys.
+    Catalog(CatalogOp),
 }
 
 /// An answer with its receipt.
@@ -139,6 +143,8 @@ pub enum ReplyBody {
     Outcome(Outcome),
     /// To a query.
     Answer(QueryAnswer),
+    /// To an operation on the list of keyspaces.
+    Catalog(CatalogAnswer),
 }
 
 /// Something the driver must do. Carry them out in the order given.

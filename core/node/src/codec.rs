@@ -93,6 +93,7 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
     let op = match &request.op {
         Op::Command(command) => WireOp::Command(encode_command(command)),
         Op::Query(query) => WireOp::Query(encode_query(query)),
+        Op::Catalog(_) => unreachable!("the node asked turns it into requests to the meta group"),
     };
     WireRequest { keyspace: request.keyspace.clone(), op: Some(op) }.encode_to_vec()
 }
@@ -119,6 +120,7 @@ pub fn encode_reply(result: &Result<Reply, Problem>) -> Vec<u8> {
             body: Some(match &reply.body {
                 ReplyBody::Outcome(outcome) => WireBody::Outcome(encode_outcome(outcome)),
                 ReplyBody::Answer(answer) => WireBody::Answer(encode_answer(answer)),
+                ReplyBody::Catalog(_) => unreachable!("only the node asked gives such an answer"),
             }),
         },
         Err(problem) => WireReply {

@@ -6,6 +6,7 @@
 //! state store; nothing reads a clock, opens a file or draws entropy.
 
 pub mod api;
+pub mod catalog;
 mod codec;
 mod forwards;
 mod group;
@@ -22,5 +23,6 @@ pub mod status;
 mod writes;
 
 pub use api::{Fatal, Input, NodeConfig, NodeEvent, Op, Output, Reply, ReplyBody, Request, Timing};
+pub use catalog::{CatalogAnswer, CatalogOp, KeyspaceInfo};
 pub use node::{META_NAME, Node};
 pub use status::{GroupStatus, NodeStatus, ReplicaStatus};

@@ -13,6 +13,7 @@ use types::{ErrorCode, GroupId, HardState, LogPosition, NodeId, Now, Problem};
 
 use crate::{
     api::{Fatal, Input, NodeConfig, NodeEvent, Output},
+    catalog::Catalog,
     group::Group,
     meta, problems,
     requests::{Origin, Requests},
@@ -35,6 +36,7 @@ pub struct Node {
     /// Logs on disk of groups that have not started yet, since the meta group has not told of them.
     pub(crate) unclaimed: BTreeMap<GroupId, RecoveredGroup>,
     pub(crate) requests: Requests,
+    pub(crate) catalog: Catalog,
     pub(crate) sending: Sending,
     pub(crate) writes: Writes,
     pub(crate) outbox: Vec<Output>,
@@ -65,6 +67,7 @@ impl Node {
             keyspaces: BTreeMap::new(),
             unclaimed: log.groups,
             requests: Requests::default(),
+            catalog: Catalog::default(),
             sending: Sending::new(now.wall_ms << 16),
             writes: Writes::new(batch_bytes_max),
             outbox: Vec::new(),
@@ -126,6 +129,7 @@ impl Node {
         self.start_keyspaces(now)?;
         self.create_configured_keyspaces();
         self.expire(now);
+        self.answer_created(now);
         self.begin_checkpoint(now);
         out.append(&mut self.outbox);
         out.extend(self.writes.drain().into_iter().map(Output::Write));
@@ -171,13 +175,26 @@ impl Node {
             self.to_start = meta::keyspaces(&self.store)?;
         }
         for (name, id) in std::mem::take(&mut self.to_start) {
-            if !self.groups.contains_key(&id) {
+            if !self.keyspaces.contains_key(&name) {
+                #[cfg(feature = "planted")]
+                let id = self.planted_group(id);
                 self.start_group(now, name.clone(), id)?;
                 self.keyspaces.insert(name.clone(), id);
                 self.outbox.push(Output::Event(NodeEvent::GroupStarted { group: id, keyspace: name }));
             }
         }
         Ok(())
+    }
+
+    /// With the bug planted: a number by local count, as if all nodes started keyspaces in one order.
+    #[cfg(feature = "planted")]
+    fn planted_group(&self, id: GroupId) -> GroupId {
+        match self.config.planted {
+            Some(raft_group::Planted::GroupByCount) => {
+                GroupId(GroupId::META.0 + 1 + self.keyspaces.len() as u64)
+            }
+            _ => id,
+        }
     }
 
     fn start_group(&mut self, now: Now, name: String, id: GroupId) -> Result<(), Fatal> {

@@ -81,7 +81,8 @@ pub(crate) fn keyspace_not_found(keyspace: &str) -> Problem {
     Problem::not_applied(
         ErrorCode::KeyspaceNotFound,
         format!("there is no keyspace {keyspace:?}"),
-        "check the name; quorate status lists the keyspaces",
+        "check the name: quorate keyspace list has them all; one that was just created through another node starts \
+         here within moments: ask again",
     )
 }
 

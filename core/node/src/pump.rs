@@ -287,11 +287,8 @@ impl Node {
             if self.keyspaces.contains_key(name) || self.proposed_keyspaces.contains(&proposed) {
                 continue;
             }
-            let command = keyspace::Command::Put {
-                key: meta::keyspace_key(name),
-                value: prost::Message::encode_to_vec(&meta::KeyspaceRecord::raft()),
-                expect: keyspace::Expect::Absent,
-            };
+            let contract = types::Contract::default().resolved(self.config.members.len() as u32);
+            let command = meta::create(name, &contract);
             if meta.raft.propose(vec![keyspace::codec::encode_command(&command).into()]).is_ok() {
                 self.proposed_keyspaces.retain(|(of_term, _)| *of_term == term);
                 self.proposed_keyspaces.insert(proposed);
@@ -310,6 +307,7 @@ fn revision_of(body: &ReplyBody) -> u64 {
         ReplyBody::Answer(
             keyspace::QueryAnswer::Get { revision, .. } | keyspace::QueryAnswer::Range { revision, .. },
         ) => *revision,
+        ReplyBody::Catalog(_) => unreachable!("no group gives such an answer"),
     }
 }
 

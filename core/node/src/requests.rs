@@ -23,6 +23,11 @@ pub(crate) enum Origin {
         /// Its name for the request.
         id: u64,
     },
+    /// This node, working on a request about the list of keyspaces.
+    Catalog {
+        /// Which.
+        id: u64,
+    },
 }
 
 /// How far a request has come. What may have happened to it follows from this alone.

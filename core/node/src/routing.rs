@@ -20,7 +20,9 @@ impl Node {
         for id in self.requests.routable(now.mono_ms, self.late_ms(now)) {
             let Some(waiting) = self.requests.get(id) else { continue };
             let name = waiting.request.keyspace.as_str();
-            let Some(&group_id) = self.keyspaces.get(name) else {
+            let own = name == META_NAME && !matches!(waiting.origin, Origin::Client { .. });
+            let group_id = if own { Some(GroupId::META) } else { self.keyspaces.get(name).copied() };
+            let Some(group_id) = group_id else {
                 // A keyspace of the configuration is about to be created; any other does not exist.
                 if name == META_NAME || !self.config.keyspaces.iter().any(|configured| configured == name) {
                     let problem = problems::keyspace_not_found(name);
@@ -30,6 +32,12 @@ impl Node {
                 }
                 continue;
             };
+            if let (GroupId::META, Op::Command(command)) = (group_id, &waiting.request.op)
+                && let Some(problem) = self.refuse_creation_if_leading(command)
+            {
+                self.answer(id, Err(problem));
+                continue;
+            }
             let group = self.groups.get_mut(&group_id).expect("a keyspace's group runs");
             let role = group.raft.role();
             match (role, group.raft.leader(), waiting.origin) {
@@ -43,12 +51,17 @@ impl Node {
                         group.reads.waiting.push(id);
                         self.requests.place(id, Place::Reading(group_id));
                     }
+                    Op::Catalog(_) => unreachable!("it was turned into requests to the meta group"),
                 },
                 (_, leader, Origin::Peer { .. }) => self.answer(id, Err(problems::not_leader(leader))),
-                (_, Some(leader), Origin::Client { .. }) if !self.unreachable.contains(&leader) => {
+                (_, Some(leader), Origin::Client { .. } | Origin::Catalog { .. })
+                    if !self.unreachable.contains(&leader) =>
+                {
                     self.forward(now, id, group_id, leader);
                 }
-                (_, _, Origin::Client { .. }) => self.refuse_if_leaderless(now, id, group_id),
+                (_, _, Origin::Client { .. } | Origin::Catalog { .. }) => {
+                    self.refuse_if_leaderless(now, id, group_id)
+                }
             }
         }
     }
@@ -58,6 +71,10 @@ impl Node {
         let valid = match &request.op {
             Op::Command(command) => command.validate(),
             Op::Query(query) => query.validate(),
+            Op::Catalog(op) => {
+                let Origin::Client { token } = origin else { unreachable!("only clients ask for it") };
+                return self.take_catalog(token, request.keyspace, op.clone(), deadline_ms);
+            }
         };
         let limit = self.config.limits.pending_requests_max;
         if let Err(problem) = valid {
@@ -149,7 +166,8 @@ impl Node {
                 return self.disconnect(from, format!("a forwarded request cannot be read: {error}"));
             }
         };
-        if self.keyspaces.get(&request.keyspace).is_some_and(|of_keyspace| *of_keyspace != id) {
+        let own = request.keyspace == META_NAME && id != GroupId::META;
+        if own || self.keyspaces.get(&request.keyspace).is_some_and(|of_keyspace| *of_keyspace != id) {
             return self.disconnect(from, "a forwarded request came by another keyspace's group");
         }
         if !group.forwards.first_time(from, forward.boot, forward.id) {
@@ -268,6 +286,7 @@ impl Node {
     fn reply(&mut self, origin: Origin, result: Result<Reply, Problem>) {
         match origin {
             Origin::Client { token } => self.outbox.push(Output::Reply { token, result }),
+            Origin::Catalog { id } => self.on_catalog_answer(id, result),
             Origin::Peer { from, boot, id } => {
                 let reply = ForwardReply { id, boot, reply: codec::encode_reply(&result).into() };
                 self.send(GroupId::META, from, PeerBody::ForwardReply(reply));

@@ -13,6 +13,8 @@ pub enum Planted {
     AckBeforeFsync,
     /// The hard state is written without the vote.
     VoteNotPersisted,
+    /// A node numbers the groups of keyspaces in the order in which it starts them.
+    GroupByCount,
 }
 
 /// One group's configuration on one node.

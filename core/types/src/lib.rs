@@ -2,6 +2,7 @@
 //!
 //! Nothing here performs I/O, reads a clock or allocates without a stated bound.
 
+pub mod contract;
 pub mod entry;
 pub mod error;
 pub mod ids;
@@ -9,6 +10,7 @@ pub mod limits;
 pub mod receipt;
 pub mod time;
 
+pub use contract::Contract;
 pub use entry::{Entry, GroupWrite, HardState, LogPosition, WriteBatch, WriteSeq};
 pub use error::{Applied, ErrorCode, Problem};
 pub use ids::{ClusterId, GroupId, NodeId};

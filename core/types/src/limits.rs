@@ -10,6 +10,9 @@ pub const RANGE_ITEMS_MAX: u32 = 1_000;
 pub const RANGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Longest keyspace name, in bytes.
 pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
+/// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a
+/// node does while nothing is asked of it grows with their number.
+pub const KEYSPACES_MAX: usize = 256;
 /// Largest peer frame, in bytes, after decompression as well as before.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most peer messages in one frame.

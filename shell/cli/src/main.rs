@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod dev;
 mod failure;
+mod keyspaces;
 mod output;
 mod server_command;
 mod status;
@@ -57,6 +58,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => commands::get(args, json).await,
         Command::Delete(args) => commands::delete(args, json).await,
         Command::List(args) => commands::list(args, json).await,
+        Command::Keyspace(args) => keyspaces::run(args.command, json).await,
+        Command::Apply(args) => keyspaces::apply(&args, json).await,
         Command::Import(args) => tree::import::run(args, json).await,
         Command::Export(args) => tree::export::run(args, json).await,
         Command::Status(args) => status::run(&args.connection, json).await,

@@ -224,6 +224,10 @@ impl ServerConfig {
         for name in &self.keyspaces {
             check_keyspace(name)?;
         }
+        let most = types::limits::KEYSPACES_MAX;
+        if self.keyspaces.len() > most {
+            return Err(value("keyspaces", format!("name at most {most}, the limit of a cluster")));
+        }
         if self.http_connections_max == 0 {
             return Err(value("http_connections_max", "must be at least 1".to_owned()));
         }
@@ -233,16 +237,10 @@ impl ServerConfig {
 }
 
 fn check_keyspace(name: &str) -> Result<(), ConfigError> {
-    let bytes_max = types::limits::KEYSPACE_NAME_BYTES_MAX;
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if name.is_empty() || name.len() > bytes_max || !name.bytes().all(known) || name == node::META_NAME {
-        let reason = format!(
-            "{name:?} cannot name a keyspace: use 1 to {bytes_max} letters, digits, `-`, `_` and `.`, and not {:?}",
-            node::META_NAME
-        );
-        return Err(value("keyspaces", reason));
-    }
-    Ok(())
+    types::contract::check_name(name).map_err(|problem| {
+        let reason = format!("{name:?} cannot name a keyspace: {}; {}", problem.message, problem.next_step);
+        value("keyspaces", reason)
+    })
 }
 
 fn value(key: &'static str, reason: String) -> ConfigError {

@@ -293,3 +293,65 @@ async fn a_node_tells_of_itself() {
     assert!(document["paths"]["/v1/status"].is_object());
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keyspaces_are_created_shown_and_listed() {
+    let (_directory, node) = node().await;
+    let path = "/v1/keyspaces/orders";
+    let create = |body: &'static str| send(&node, Method::PUT, path, &[], body.into());
+    problem(get(&node, path, &[]).await, 404, "KEYSPACE_NOT_FOUND").await;
+    let created = create(r#"{"idempotency_ttl_s": 60}"#).await;
+    assert_eq!(created.status(), StatusCode::CREATED);
+    let receipt: Value = serde_json::from_str(&header(&created, "quorate-receipt")).unwrap();
+    let created: Value = created.json().await.unwrap();
+    assert_eq!((&created["receipt"], &created["receipt"]["keyspace"]), (&receipt, &"meta".into()));
+    assert_eq!((&created["created"], &created["version"]), (&true.into(), &1.into()));
+    assert_eq!(created["contract"]["idempotency_ttl_s"], 60);
+    let written = send(&node, Method::PUT, &format!("{path}/keys/a"), &[], b"x".to_vec()).await;
+    assert_eq!(written.status(), StatusCode::CREATED, "it serves at once");
+
+    let again = create(r#"{"idempotency_ttl_s": 60, "replicas": 1, "ack": "quorum"}"#).await;
+    assert_eq!(again.status(), StatusCode::OK);
+    assert_eq!(again.json::<Value>().await.unwrap()["created"], false);
+    let other = problem(create("").await, 409, "CONFLICT").await;
+    assert!(other["detail"].as_str().unwrap().contains("idempotency_ttl_s: 60 -> 86400"), "{other}");
+
+    let shown: Value = get(&node, path, &[]).await.json().await.unwrap();
+    assert_eq!((&shown["contract"], &shown["group"]), (&created["contract"], &created["group"]));
+    assert_eq!(shown["explanation"]["failures_survived"], 0);
+    let listed: Value = get(&node, "/v1/keyspaces", &[]).await.json().await.unwrap();
+    let names: Vec<&Value> =
+        listed["keyspaces"].as_array().unwrap().iter().map(|keyspace| &keyspace["name"]).collect();
+    assert_eq!(names, ["default", "orders"]);
+    assert_eq!(listed["receipt"]["delivered"], "linearizable");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contracts_that_cannot_be_are_refused_with_the_reason() {
+    let (_directory, node) = node().await;
+    let cases = [
+        ("new", "[]", 400, "a contract"),
+        ("new", "{", 400, "EOF"),
+        ("new", r#"{"repliction": "raft"}"#, 400, "did you mean \"replication\"?"),
+        ("new", r#"{"read": "strog"}"#, 400, "did you mean \"strong\"?"),
+        ("new?x=1", "{}", 400, "no parameter"),
+        ("%FF", "{}", 400, "not UTF-8"),
+        ("meta", "{}", 422, "the cluster's own"),
+        ("New", "{}", 422, "cannot name a keyspace"),
+        ("new", r#"{"on_partition": "accept"}"#, 422, "cannot both have one"),
+        ("new", r#"{"replicas": 3}"#, 422, "the cluster has 1"),
+        ("new", r#"{"values": "set"}"#, 422, "does not keep values = set yet"),
+    ];
+    for (name, body, status, reason) in cases {
+        let path = format!("/v1/keyspaces/{name}");
+        let refused = send(&node, Method::PUT, &path, &[], body.into()).await;
+        let refused = problem(refused, status, "INVALID_ARGUMENT").await;
+        assert!(refused["detail"].as_str().unwrap().contains(reason), "{name} {body}: {refused}");
+    }
+    let delete = send(&node, Method::DELETE, "/v1/keyspaces/default", &[], Vec::new()).await;
+    assert_eq!(header(&delete, "allow"), "GET,HEAD,PUT");
+    let delete = problem(delete, 405, "INVALID_ARGUMENT").await;
+    assert!(delete["detail"].as_str().unwrap().contains("does not remove keyspaces"), "{delete}");
+    node.stop().await;
+}

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 
 use check::{Action, Answer, Completion, History};
 use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer};
-use node::{Op, Reply, ReplyBody, Request};
-use types::{Applied, NodeId, Problem};
+use node::{CatalogAnswer, CatalogOp, Op, Reply, ReplyBody, Request};
+use types::{Applied, Contract, ErrorCode, NodeId, Problem};
 
 use crate::{
     dice::Dice,
     failure::Broken,
-    plan::{KEYSPACES, Plan},
+    plan::{CONFIGURED, KEYSPACES, Plan},
 };
 
 /// Keys of a range read are separate reads in the history, each by a process of its own.
@@ -24,6 +24,8 @@ pub enum Wish {
     One(Action),
     /// All of these keys in one range read.
     Range(Vec<String>),
+    /// The keyspace itself, under a contract that remembers idempotency keys for so many seconds.
+    Create(u64),
 }
 
 /// An operation that waits for its answer.
@@ -56,9 +58,23 @@ pub struct Task {
     pub keyspace: usize,
     /// The key.
     pub key: String,
-    /// Whether to write it, or to read it.
-    pub write: bool,
+    /// What to do with it.
+    pub errand: Errand,
 }
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Creates the keyspace; that it exists, under whatever contract, is good too.
+    Create,
+    /// Writes the key.
+    Write,
+    /// Reads it.
+    Read,
+}
+
+/// Contracts that clients create keyspaces under differ in this, in seconds.
+const TTLS_S: [u64; 2] = [86_400, 60];
 
 /// How an operation ended, for the world.
 #[derive(Debug)]
@@ -128,6 +144,7 @@ impl Clients {
         let value = self.value();
         let kind = self.dice.below(100);
         let wish = match kind {
+            0..4 if keyspace >= CONFIGURED => Wish::Create(self.dice.pick(&TTLS_S)),
             0..30 => Wish::One(Action::Write { key, value }),
             30..60 => Wish::One(Action::Read { key }),
             60..68 => Wish::One(Action::Delete { key }),
@@ -146,9 +163,12 @@ impl Clients {
     pub fn invoke_task(&mut self, client: usize, now_us: u64) -> Option<u64> {
         let task = self.tasks.pop_front()?;
         let key = task.key.clone();
-        let action =
-            if task.write { Action::Write { key, value: self.value() } } else { Action::Read { key } };
-        Some(self.invoke(client, now_us, task.node, task.keyspace, Wish::One(action), 2_000, Some(task)))
+        let wish = match task.errand {
+            Errand::Create => Wish::Create(self.dice.pick(&TTLS_S)),
+            Errand::Write => Wish::One(Action::Write { key, value: self.value() }),
+            Errand::Read => Wish::One(Action::Read { key }),
+        };
+        Some(self.invoke(client, now_us, task.node, task.keyspace, wish, 2_000, Some(task)))
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one fact of the operation")]
@@ -203,6 +223,10 @@ impl Clients {
         };
         let reply = match result {
             Ok(reply) => reply,
+            Err(Problem { code: ErrorCode::Conflict, .. }) if matches!(waiting.wish, Wish::Create(_)) => {
+                let waiting = self.waiting.remove(&token).expect("it was just found");
+                return Ok(Ended { client: waiting.client, ok: true });
+            }
             Err(problem) => {
                 let ended = self.lose(now_us, token, problem.applied);
                 return Ok(ended.expect("it was waiting"));
@@ -223,7 +247,8 @@ impl Clients {
                 };
                 keys.iter().map(read).collect()
             }
-            (Wish::Range(_), _) => return Err(nonsense()),
+            (Wish::Create(_), ReplyBody::Catalog(CatalogAnswer::Created { .. })) => Vec::new(),
+            (Wish::Range(_) | Wish::Create(_), _) => return Err(nonsense()),
         };
         let waiting = self.waiting.remove(&token).expect("it was just found");
         for ((process, action), completion) in
@@ -265,6 +290,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     let first = client as u64 * PROCESSES_PER_CLIENT;
     match wish {
         Wish::One(action) => vec![(first, action.clone())],
+        Wish::Create(_) => Vec::new(),
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
@@ -284,6 +310,10 @@ fn op(wish: &Wish) -> Op {
         }
         Wish::One(Action::Delete { key }) => {
             Op::Command(Command::Delete { key: key.as_bytes().to_vec(), expect: Expect::Anything })
+        }
+        Wish::Create(idempotency_ttl_s) => {
+            let contract = Contract { idempotency_ttl_s: *idempotency_ttl_s, ..Contract::default() };
+            Op::Catalog(CatalogOp::Create(contract))
         }
         Wish::Range(_) => {
             Op::Query(Query::Range { range: KeyRange::default(), limit: 1_000, keys_only: false })

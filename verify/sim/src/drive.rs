@@ -241,6 +241,10 @@ impl World {
             let put = matches!(reply.body, ReplyBody::Outcome(Outcome::Put { .. }));
             let wish = waiting.wish.clone();
             self.check_receipt(reply)?;
+            if let ReplyBody::Catalog(node::CatalogAnswer::Created { keyspace, created }) = &reply.body {
+                self.oracle.catalog.on_created(keyspace, *created)?;
+                self.counts.add("keyspaces_created", (*created).into());
+            }
             if let (true, Wish::One(Action::Write { value, .. } | Action::Cas { value, .. })) = (put, &wish) {
                 self.oracle.check_acknowledged(&self.hosts, value.as_bytes(), reply.receipt.acks.durable)?;
             }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use types::{GroupId, NodeId};
 
 use crate::{
-    clients::Task,
+    clients::{Errand, Task},
     event::Event,
     failure::Broken,
-    plan::{KEYSPACES, MS, SECOND},
+    plan::{CONFIGURED, KEYSPACES, MS, SECOND},
     world::World,
 };
 
@@ -45,10 +45,14 @@ impl World {
     pub(crate) fn begin_finale(&mut self) {
         self.stage = Stage::Probing { by_us: self.now_us + LIVENESS_US_MAX };
         for node in (0..self.plan.nodes).map(NodeId) {
+            for keyspace in CONFIGURED..KEYSPACES.len() {
+                let (key, errand) = (String::new(), Errand::Create);
+                self.clients.tasks.push_front(Task { node, keyspace, key, errand });
+            }
             for keyspace in 0..KEYSPACES.len() {
-                for write in [true, false] {
+                for errand in [Errand::Write, Errand::Read] {
                     let key = format!("probe{node}");
-                    self.clients.tasks.push_back(Task { node, keyspace, key, write });
+                    self.clients.tasks.push_back(Task { node, keyspace, key, errand });
                 }
             }
         }
@@ -73,6 +77,7 @@ impl World {
             Stage::Reading { by_us } if busy => (by_us, self.open_tasks()),
             Stage::Reading { .. } => {
                 self.stage = Stage::Done;
+                self.oracle.catalog.check_healed(&self.hosts)?;
                 return self.scrub();
             }
             Stage::Chaos | Stage::Done => return Ok(()),
@@ -91,7 +96,7 @@ impl World {
             let probes = (0..self.plan.nodes).map(|node| format!("probe{node}"));
             for key in self.clients.keys().into_iter().chain(probes) {
                 let node = NodeId(self.dice.below(self.plan.nodes));
-                self.clients.tasks.push_back(Task { node, keyspace, key, write: false });
+                self.clients.tasks.push_back(Task { node, keyspace, key, errand: Errand::Read });
             }
         }
     }

@@ -9,7 +9,7 @@ use types::{GroupId, NodeId, Role, WriteBatch};
 use wire::{PeerBody, PeerMessage, message::RaftKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{durable::DurableLog, failure::Broken, host::Host};
+use crate::{catalog::Catalog, durable::DurableLog, failure::Broken, host::Host};
 
 /// What one node last reported of one group, in this boot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +36,8 @@ pub struct Oracle {
     seen: BTreeMap<(NodeId, GroupId), (u64, Seen)>,
     /// Where written values are in the logs: hash of the value to places.
     values: BTreeMap<u64, Vec<(GroupId, u64, u64)>>,
+    /// Which keyspaces there are.
+    pub catalog: Catalog,
     /// Elections won.
     pub elections: u64,
 }
@@ -113,6 +115,7 @@ impl Oracle {
     pub fn after_poll(&mut self, hosts: &[Host], number: usize) -> Result<(), Broken> {
         let host = &hosts[number];
         let Some(process) = &host.process else { return Ok(()) };
+        self.catalog.after_poll(host.id, &process.node)?;
         for group in process.node.groups() {
             let raft = process.node.raft(group).expect("a group that is listed runs");
             self.check_group(hosts, host, group, raft, &process.node)?;

@@ -7,8 +7,10 @@ use types::Limits;
 
 use crate::dice::Dice;
 
-/// Keyspaces of every world.
-pub const KEYSPACES: [&str; 2] = ["default", "second"];
+/// Keyspaces of every world: those of the configuration, then those that clients create.
+pub const KEYSPACES: [&str; 4] = ["default", "second", "made-a", "made-b"];
+/// How many of them are in the configuration.
+pub const CONFIGURED: usize = 2;
 /// Microseconds in a millisecond.
 pub const MS: u64 = 1_000;
 /// Microseconds in a second.

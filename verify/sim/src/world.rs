@@ -15,7 +15,7 @@ use crate::{
     judge,
     network::{Frame, Network},
     oracle::Oracle,
-    plan::{KEYSPACES, MS, Plan, SECOND},
+    plan::{CONFIGURED, KEYSPACES, MS, Plan, SECOND},
     process::Stop,
     trace::Trace,
 };
@@ -267,7 +267,7 @@ impl World {
             cluster: self.cluster,
             node,
             members: (0..self.plan.nodes).map(NodeId).collect(),
-            keyspaces: KEYSPACES.map(String::from).to_vec(),
+            keyspaces: KEYSPACES[..CONFIGURED].iter().map(|name| name.to_string()).collect(),
             timing: self.plan.timing,
             limits: self.plan.limits,
             seed: self.dice.next(),

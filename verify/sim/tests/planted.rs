@@ -52,3 +52,11 @@ fn forgetting_votes_has_consequences() {
     let (seed, _) = catch(Planted::VoteNotPersisted, true);
     passes_without(seed);
 }
+
+/// Nodes number the groups of keyspaces by their own count: they disagree once they start in another order.
+#[test]
+fn groups_numbered_by_local_count_are_caught() {
+    let (seed, invariant) = catch(Planted::GroupByCount, false);
+    assert_eq!(invariant, "a_keyspace_is_one_group");
+    passes_without(seed);
+}

@@ -4,6 +4,7 @@ mod bench;
 mod cluster;
 mod connection;
 mod data;
+mod keyspace;
 mod style;
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
@@ -12,6 +13,7 @@ pub use bench::{Bench, BenchCommand, Failover, Target};
 pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put};
+pub use keyspace::{Apply, Create, KeyspaceArgs, KeyspaceCommand, Named};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -58,6 +60,10 @@ pub enum Command {
     Delete(Delete),
     /// List keys in order.
     List(List),
+    /// Create, show and list keyspaces: each under a contract.
+    Keyspace(KeyspaceArgs),
+    /// Create the keyspaces that a file of contracts names.
+    Apply(Apply),
     /// Store a directory tree: every file, link and empty directory.
     Import(Import),
     /// Write a stored directory tree back to disk.

@@ -13,15 +13,22 @@ fn split(uri: &Uri) -> Option<(&str, &str)> {
     uri.path().strip_prefix("/v1/keyspaces/")?.split_once('/')
 }
 
+/// The keyspace of `/v1/keyspaces/{keyspace}`.
+pub(super) fn keyspace_alone(uri: &Uri) -> Result<String, HttpProblem> {
+    let name = uri.path().strip_prefix("/v1/keyspaces/").ok_or_else(not_a_key)?;
+    name_of(name)
+}
+
 /// The keyspace of a path under `/v1/keyspaces/`.
 pub(super) fn keyspace(uri: &Uri) -> Result<String, HttpProblem> {
     let (keyspace, _) = split(uri).ok_or_else(not_a_key)?;
-    let bytes = decode(keyspace)?;
+    name_of(keyspace)
+}
+
+fn name_of(encoded: &str) -> Result<String, HttpProblem> {
+    let bytes = decode(encoded)?;
     String::from_utf8(bytes).map_err(|_| {
-        HttpProblem::invalid(
-            "the keyspace's name is not UTF-8",
-            "names are letters, digits, '-', '_' and '.'",
-        )
+        HttpProblem::invalid("the keyspace's name is not UTF-8", "names are letters, digits, '-' and '_'")
     })
 }
 

@@ -29,6 +29,8 @@ pub(super) fn document() -> Value {
             "/v1/keyspaces/{keyspace}/keys/{key}": key_path(),
             "/v1/keyspaces/{keyspace}/keys": keys_path(),
             "/v1/keyspaces/{keyspace}/hash": hash_path(),
+            "/v1/keyspaces": keyspaces_path(),
+            "/v1/keyspaces/{keyspace}": keyspace_path(),
             "/v1/status": {"get": {
                 "operationId": "getStatus",
                 "summary": "What this node knows of itself and the cluster",
@@ -121,6 +123,47 @@ fn keys_path() -> Value {
                 json!({"200": answer("A page.", "Page")}),
                 &["400", "404", "405", "429", "500", "503", "504"],
             ),
+        },
+    })
+}
+
+fn keyspaces_path() -> Value {
+    json!({"get": {
+        "operationId": "listKeyspaces",
+        "summary": "Every keyspace with its contract, read linearizably from the meta group",
+        "parameters": [DEADLINE.get()],
+        "responses": with(
+            json!({"200": answer("All keyspaces, in name order.", "Keyspaces")}),
+            &["400", "405", "429", "500", "503", "504"],
+        ),
+    }})
+}
+
+fn keyspace_path() -> Value {
+    json!({
+        "parameters": [KEYSPACE.get()],
+        "get": {
+            "operationId": "getKeyspace",
+            "summary": "A keyspace's contract, and what it means when something fails",
+            "parameters": [DEADLINE.get()],
+            "responses": with(
+                json!({"200": answer("The keyspace.", "KeyspaceShown")}),
+                &["400", "404", "405", "429", "500", "503", "504"],
+            ),
+        },
+        "put": {
+            "operationId": "createKeyspace",
+            "summary": "Create a keyspace; that it exists under an equal contract is success too",
+            "parameters": [DEADLINE.get()],
+            "requestBody": {
+                "required": false,
+                "description": "The contract. Fields that are left out have their default; none: all have.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Contract"}}},
+            },
+            "responses": with(json!({
+                "200": answer("It existed already, under an equal contract.", "KeyspaceCreated"),
+                "201": answer("It was created, and can be used on this node.", "KeyspaceCreated"),
+            }), &["400", "405", "408", "409", "413", "422", "429", "500", "503", "504", "507"]),
         },
     })
 }

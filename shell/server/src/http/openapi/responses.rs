@@ -8,7 +8,9 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
         "description": description,
         "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
     });
-    if ["PutAnswer", "DeleteAnswer", "Page"].contains(&schema) {
+    if ["PutAnswer", "DeleteAnswer", "Page", "Keyspaces", "KeyspaceShown", "KeyspaceCreated"]
+        .contains(&schema)
+    {
         answer["headers"] = receipt_headers();
     }
     answer
@@ -54,8 +56,13 @@ fn problem(status: &str) -> Value {
         "404" => ("KEY_NOT_FOUND, KEYSPACE_NOT_FOUND, INVALID_ARGUMENT", "There is no such thing."),
         "405" => ("INVALID_ARGUMENT", "The path has other methods: the Allow header names them."),
         "408" => ("DEADLINE_EXCEEDED", "The body did not arrive by the deadline. Nothing was applied."),
+        "409" => ("CONFLICT", "The keyspace exists under another contract. Nothing was applied."),
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
         "413" => ("INVALID_ARGUMENT", "The value is over the limit. Nothing was applied."),
+        "422" => (
+            "INVALID_ARGUMENT",
+            "The contract cannot hold, or this version cannot keep it. Nothing was applied.",
+        ),
         "429" => ("OVERLOADED", "A limit of queued work is reached. Nothing was applied."),
         "500" => ("CORRUPT", "This node's data failed its checksum."),
         "503" => ("NO_QUORUM, NOT_LEADER, UNAVAILABLE", "It cannot be served now; `applied` says the rest."),

@@ -1,7 +1,10 @@
 //! The JSON of bodies, as the document describes it.
 
 use serde_json::{Value, json};
-use types::ErrorCode;
+use types::{
+    ErrorCode,
+    contract::{Ack, OnPartition, Reconcile, Replication, Values},
+};
 
 /// Every named schema.
 pub(super) fn all() -> Value {
@@ -32,6 +35,26 @@ pub(super) fn all() -> Value {
             ("version", number()),
             ("value_bytes", number()),
         ]), &[("value_base64", text())]),
+        "Contract": contract(),
+        "Keyspaces": object(&[("keyspaces", list(reference("Keyspace"))), ("receipt", reference("Receipt"))]),
+        "Keyspace": object(&keyspace()),
+        "KeyspaceCreated": object(
+            &[&keyspace()[..], &[("created", boolean()), ("receipt", reference("Receipt"))]].concat(),
+        ),
+        "KeyspaceShown": object(
+            &[&keyspace()[..], &[("explanation", reference("Explanation")), ("receipt", reference("Receipt"))]].concat(),
+        ),
+        "Explanation": object(&[
+            ("replicas", number()),
+            ("majority", number()),
+            ("failures_survived", number()),
+            ("failures_survived_with_one_slow", number()),
+            ("one_failure", text()),
+            ("two_failures", text()),
+            ("partition", text()),
+            ("slow_node", text()),
+            ("notes", list(text())),
+        ]),
         "Hash": optional(object(&[
             ("keyspace", text()),
             ("applied_index", number()),
@@ -57,6 +80,39 @@ pub(super) fn all() -> Value {
         ]),
         "Member": object(&[("node", number()), ("peer", nullable("string")), ("http", nullable("string"))]),
     })
+}
+
+fn keyspace() -> [(&'static str, Value); 4] {
+    [("name", text()), ("group", number()), ("version", number()), ("contract", reference("Contract"))]
+}
+
+fn contract() -> Value {
+    fn words<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Value {
+        json!({"enum": all.iter().map(|word| name(*word)).collect::<Vec<_>>()})
+    }
+    /// Whole numbers up to this one are exact in JSON, whoever reads it (RFC 8259, section 6).
+    const EXACT_MAX: u64 = (1 << 53) - 1;
+    fn most(max: u64, nullable: bool) -> Value {
+        let kind = if nullable { json!(["integer", "null"]) } else { json!("integer") };
+        json!({"type": kind, "minimum": 0, "maximum": max})
+    }
+    let fields = [
+        ("replication", words(Replication::ALL, Replication::name)),
+        ("on_partition", words(OnPartition::ALL, OnPartition::name)),
+        ("replicas", most(u32::MAX.into(), true)),
+        ("ack", words(Ack::ALL, Ack::name)),
+        (
+            "read",
+            json!({"type": "string", "pattern": "^(strong|causal|eventual|bounded\\([0-9]{1,9}m?s\\))$"}),
+        ),
+        ("values", words(Values::ALL, Values::name)),
+        ("shards", most(u32::MAX.into(), false)),
+        ("quota_bytes", most(EXACT_MAX, true)),
+        ("idempotency_ttl_s", most(EXACT_MAX, false)),
+        ("degrade_after_ms", most(EXACT_MAX, true)),
+        ("reconcile", words(Reconcile::ALL, Reconcile::name)),
+    ];
+    optional(object(&[]), &fields)
 }
 
 fn problem() -> Value {

@@ -1,0 +1,46 @@
+//! What this version keeps of what contracts can say. The rest is refused when a keyspace is created: a
+//! promise that nothing keeps is none.
+
+use super::{Ack, Contract, OnPartition, Read, Replication, Values};
+
+/// A field that holds together with the others, and that this version cannot keep yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this version does not keep {field} = {asked} yet; what works is {field} = {works}")]
+pub struct Unsupported {
+    /// The field.
+    pub field: &'static str,
+    /// What was asked for.
+    pub asked: String,
+    /// What works.
+    pub works: String,
+}
+
+impl Contract {
+    /// The first field of a contract that this version cannot keep in a cluster of this many nodes.
+    pub fn unsupported(&self, nodes: u32) -> Option<Unsupported> {
+        let replicas = self.replicas.unwrap_or(nodes);
+        let quota = self.quota_bytes.map_or_else(|| "none".into(), |bytes| bytes.to_string());
+        let kept = [
+            (
+                "replication",
+                self.replication == Replication::Raft,
+                self.replication.to_string(),
+                "raft".into(),
+            ),
+            (
+                "on_partition",
+                self.on_partition == OnPartition::Reject,
+                self.on_partition.to_string(),
+                "reject".into(),
+            ),
+            ("replicas", replicas == nodes, replicas.to_string(), format!("{nodes}, the number of nodes")),
+            ("ack", self.ack == Ack::Quorum, self.ack.to_string(), "quorum".into()),
+            ("read", self.read == Read::Strong, self.read.to_string(), "strong".into()),
+            ("values", self.values == Values::Register, self.values.to_string(), "register".into()),
+            ("shards", self.shards == 1, self.shards.to_string(), "1".into()),
+            ("quota_bytes", self.quota_bytes.is_none(), quota, "none".into()),
+        ];
+        let refused = kept.into_iter().find(|(_, keeps, ..)| !keeps);
+        refused.map(|(field, _, asked, works): (_, _, _, String)| Unsupported { field, asked, works })
+    }
+}

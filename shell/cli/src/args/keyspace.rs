@@ -1,0 +1,154 @@
+//! Flags of the commands about keyspaces and contracts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::Connection;
+
+/// `quorate keyspace`.
+#[derive(Clone, Debug, Args)]
+pub struct KeyspaceArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeyspaceCommand,
+}
+
+/// Every command about keyspaces.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeyspaceCommand {
+    /// Create a keyspace under a contract.
+    #[command(after_help = "\
+Examples:
+  quorate keyspace create orders
+  quorate keyspace create orders --idempotency-ttl-s 3600
+
+That it exists under an equal contract is success, so that creating again after an unknown outcome is safe. Exit
+code 4 if it exists under another contract. The fields: docs/concepts/contracts.md.")]
+    Create(Create),
+    /// Show a keyspace's contract, and what it means when something fails.
+    Show(Named),
+    /// List all keyspaces with their contracts.
+    List(Listed),
+    /// Change a contract: refused in this version, unless nothing changes.
+    Alter(Create),
+    /// Remove a keyspace: refused in this version.
+    Delete(Named),
+}
+
+/// A keyspace and fields of its contract.
+#[derive(Clone, Debug, Args)]
+pub struct Create {
+    /// Its name: 1 to 64 characters out of a-z, 0-9, `_` and `-`
+    pub name: String,
+    /// The contract.
+    #[command(flatten)]
+    pub fields: Fields,
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// A keyspace.
+#[derive(Clone, Debug, Args)]
+pub struct Named {
+    /// Its name
+    pub name: String,
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// All keyspaces.
+#[derive(Clone, Debug, Args)]
+pub struct Listed {
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `quorate apply`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quorate apply contracts.toml --dry-run    only show what would change
+  quorate apply contracts.toml
+
+The file has a table per keyspace, with the fields that are not to have their default:
+
+  [keyspaces.orders]
+  idempotency_ttl_s = 3600
+
+Applying it again changes nothing. Nothing is created if a keyspace of the file exists under another contract
+(exit code 4). Keyspaces that the file does not name stay as they are.")]
+pub struct Apply {
+    /// The file, TOML
+    pub file: PathBuf,
+    /// Show the difference and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Fields of a contract; those that are not given have their default.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Contract")]
+pub struct Fields {
+    /// raft, paxos or leaderless
+    #[arg(long, value_name = "WORD")]
+    pub replication: Option<String>,
+    /// reject, accept or degrade
+    #[arg(long, value_name = "WORD")]
+    pub on_partition: Option<String>,
+    /// How many nodes hold it [default: all]
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<u32>,
+    /// none, leader, quorum or all
+    #[arg(long, value_name = "WORD")]
+    pub ack: Option<String>,
+    /// strong, causal, bounded(5s) or eventual
+    #[arg(long, value_name = "WORD")]
+    pub read: Option<String>,
+    /// register, counter, set, map or sorted_set
+    #[arg(long, value_name = "WORD")]
+    pub values: Option<String>,
+    /// Independent groups that the keys are spread over
+    #[arg(long, value_name = "N")]
+    pub shards: Option<u32>,
+    /// Most bytes of keys and values
+    #[arg(long, value_name = "BYTES")]
+    pub quota_bytes: Option<u64>,
+    /// How long answers to idempotency keys are remembered, in seconds
+    #[arg(long, value_name = "S")]
+    pub idempotency_ttl_s: Option<u64>,
+    /// With degrade: how long without a majority before it does, in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub degrade_after_ms: Option<u64>,
+    /// With degrade: merge, apply or refuse
+    #[arg(long, value_name = "WORD")]
+    pub reconcile: Option<String>,
+}
+
+impl Fields {
+    /// The fields that were given, as a contract's JSON.
+    pub fn json(&self) -> Value {
+        let given = [
+            ("replication", json!(self.replication)),
+            ("on_partition", json!(self.on_partition)),
+            ("replicas", json!(self.replicas)),
+            ("ack", json!(self.ack)),
+            ("read", json!(self.read)),
+            ("values", json!(self.values)),
+            ("shards", json!(self.shards)),
+            ("quota_bytes", json!(self.quota_bytes)),
+            ("idempotency_ttl_s", json!(self.idempotency_ttl_s)),
+            ("degrade_after_ms", json!(self.degrade_after_ms)),
+            ("reconcile", json!(self.reconcile)),
+        ];
+        let given = given.into_iter().filter(|(_, value)| !value.is_null());
+        Value::Object(given.map(|(field, value)| (field.to_owned(), value)).collect::<Map<_, _>>())
+    }
+}

@@ -1,0 +1,142 @@
+//! Keyspaces and their contracts: created, shown, listed. Neither altered nor removed in this version.
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use node::{CatalogAnswer, CatalogOp, KeyspaceInfo, Reply, ReplyBody, Request};
+use serde::Serialize;
+use tokio::time::Instant;
+use types::{Contract, ErrorCode, Receipt, contract::Explanation};
+
+use super::{AppState, HttpProblem, body, keys::unexpected, params, path, receipt};
+
+#[derive(Serialize)]
+struct Keyspace {
+    name: String,
+    group: u64,
+    version: u64,
+    contract: Contract,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    keyspace: Keyspace,
+    explanation: Explanation,
+    receipt: Receipt,
+}
+
+#[derive(Serialize)]
+struct Created {
+    #[serde(flatten)]
+    keyspace: Keyspace,
+    created: bool,
+    receipt: Receipt,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    keyspaces: Vec<Keyspace>,
+    receipt: Receipt,
+}
+
+impl From<KeyspaceInfo> for Keyspace {
+    fn from(info: KeyspaceInfo) -> Keyspace {
+        let KeyspaceInfo { name, group, version, contract } = info;
+        Keyspace { name, group: group.0, version, contract }
+    }
+}
+
+/// `GET /v1/keyspaces`.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, HttpProblem> {
+    params::Query::of(&uri)?.end("none")?;
+    let (answer, receipt) =
+        ask(&state, String::new(), CatalogOp::List, params::time_limit(&headers)?).await?;
+    let CatalogAnswer::Listed(found) = answer else { return Err(unexpected().into()) };
+    let keyspaces = found.into_iter().map(Keyspace::from).collect();
+    let body = Listed { keyspaces, receipt: receipt.clone() };
+    Ok(with_receipt(StatusCode::OK, body, &receipt))
+}
+
+/// `GET /v1/keyspaces/{keyspace}`.
+pub(super) async fn show(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, HttpProblem> {
+    params::Query::of(&uri)?.end("none")?;
+    let name = path::keyspace_alone(&uri)?;
+    let (answer, receipt) = ask(&state, name, CatalogOp::Show, params::time_limit(&headers)?).await?;
+    let CatalogAnswer::Shown(found) = answer else { return Err(unexpected().into()) };
+    let explanation = found.contract.explain(receipt.acks.of);
+    let body = Shown { keyspace: found.into(), explanation, receipt: receipt.clone() };
+    Ok(with_receipt(StatusCode::OK, body, &receipt))
+}
+
+/// `PUT /v1/keyspaces/{keyspace}`.
+pub(super) async fn create(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpProblem> {
+    params::Query::of(&uri)?.end("none")?;
+    let name = path::keyspace_alone(&uri)?;
+    let deadline = Instant::now() + params::time_limit(&headers)?;
+    let bytes = body::read(&state, &headers, body, deadline).await?.bytes;
+    let contract = if bytes.is_empty() { Contract::default() } else { parse(&bytes)? };
+    let time_limit = deadline.saturating_duration_since(Instant::now());
+    let (answer, receipt) = ask(&state, name, CatalogOp::Create(contract), time_limit).await?;
+    let CatalogAnswer::Created { keyspace, created } = answer else { return Err(unexpected().into()) };
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let body = Created { keyspace: keyspace.into(), created, receipt: receipt.clone() };
+    Ok(with_receipt(status, body, &receipt))
+}
+
+fn parse(bytes: &[u8]) -> Result<Contract, HttpProblem> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let step = "send a JSON object of the fields that are not to have their default, or nothing";
+        HttpProblem::invalid(format!("the contract makes no sense: {error}"), step)
+    })
+}
+
+async fn ask(
+    state: &AppState,
+    keyspace: String,
+    op: CatalogOp,
+    time_limit: std::time::Duration,
+) -> Result<(CatalogAnswer, Receipt), HttpProblem> {
+    let creates = matches!(op, CatalogOp::Create(_));
+    let request = Request { keyspace, op: node::Op::Catalog(op) };
+    let Reply { body, receipt } = state.node()?.request(request, time_limit).await.map_err(|problem| {
+        // Well formed, and it cannot be: the contract does not hold, or contradicts the one that there is.
+        let status = match problem.code {
+            ErrorCode::Conflict if creates => Some(StatusCode::CONFLICT),
+            ErrorCode::InvalidArgument if creates => Some(StatusCode::UNPROCESSABLE_ENTITY),
+            _ => None,
+        };
+        let problem = HttpProblem::from(problem);
+        match status {
+            Some(status) => problem.with_status(status),
+            None => problem,
+        }
+    })?;
+    match body {
+        ReplyBody::Catalog(answer) => Ok((answer, receipt)),
+        _ => Err(unexpected().into()),
+    }
+}
+
+fn with_receipt(status: StatusCode, body: impl Serialize, receipt: &Receipt) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    receipt::insert(response.headers_mut(), receipt);
+    response
+}
