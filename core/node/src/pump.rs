@@ -302,14 +302,8 @@ impl Node {
 
 fn revision_of(body: &ReplyBody) -> u64 {
     match body {
-        ReplyBody::Outcome(
-            Outcome::Put { revision, .. }
-            | Outcome::Deleted { revision, .. }
-            | Outcome::Conflict { revision, .. },
-        ) => *revision,
-        ReplyBody::Answer(
-            keyspace::QueryAnswer::Get { revision, .. } | keyspace::QueryAnswer::Range { revision, .. },
-        ) => *revision,
+        ReplyBody::Outcome(outcome) => outcome.revision(),
+        ReplyBody::Answer(answer) => answer.revision(),
     }
 }
 
