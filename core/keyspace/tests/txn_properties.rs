@@ -224,10 +224,8 @@ proptest! {
     #[test]
     fn transactions_do_what_the_model_says(txns in vec(txns(), 1..24)) {
         let (mut rows, mut model) = (MemoryRows::default(), Model::default());
-        let mut index = 0;
-        for txn in txns.iter().filter(|txn| txn.validate().is_ok()) {
+        for (index, txn) in (1..).zip(txns.iter().filter(|txn| txn.validate().is_ok())) {
             let asked = txn.is_read_only().then(|| answer(&rows, GROUP, &Query::Txn(txn.clone())).unwrap());
-            index += 1;
             let data = codec::encode_command(&Command::Txn(txn.clone()));
             let outcome = apply(&mut rows, GROUP, LogPosition { index, term: 1 }, &data).unwrap();
             let Some(Outcome::Txn(outcome)) = outcome else { panic!("{outcome:?}") };
