@@ -8,7 +8,7 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
         "description": description,
         "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
     });
-    if ["PutAnswer", "DeleteAnswer", "Page"].contains(&schema) {
+    if ["PutAnswer", "DeleteAnswer", "Page", "TxnAnswer"].contains(&schema) {
         answer["headers"] = receipt_headers();
     }
     answer
@@ -55,7 +55,7 @@ fn problem(status: &str) -> Value {
         "405" => ("INVALID_ARGUMENT", "The path has other methods: the Allow header names them."),
         "408" => ("DEADLINE_EXCEEDED", "The body did not arrive by the deadline. Nothing was applied."),
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
-        "413" => ("INVALID_ARGUMENT", "The value is over the limit. Nothing was applied."),
+        "413" => ("INVALID_ARGUMENT", "The body is over the limit. Nothing was applied."),
         "429" => ("OVERLOADED", "A limit of queued work is reached. Nothing was applied."),
         "500" => ("CORRUPT", "This node's data failed its checksum."),
         "503" => ("NO_QUORUM, NOT_LEADER, UNAVAILABLE", "It cannot be served now; `applied` says the rest."),

@@ -1,8 +1,13 @@
 //! The JSON document of a transaction. What is not known, or makes no sense, is refused with its path.
 
+use std::{fmt, marker::PhantomData};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyspace::{Compare, KeyRange, Keys, Relation, Target, Txn, TxnOp, prefix_range};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use types::limits::RANGE_ITEMS_MAX;
 
 use crate::http::HttpProblem;
@@ -11,7 +16,7 @@ use crate::http::HttpProblem;
 #[serde(deny_unknown_fields)]
 struct Document {
     #[serde(default)]
-    compares: Vec<Condition>,
+    compares: Vec<Object<Condition>>,
     #[serde(default)]
     then: Vec<Step>,
     #[serde(default, rename = "else")]
@@ -52,7 +57,7 @@ enum Comparison {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number from 0, or text")]
 enum NumberOrText {
     Number(u64),
     Text(String),
@@ -61,12 +66,12 @@ enum NumberOrText {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Step {
-    Put(Put),
-    Increment(Increment),
-    Get(One),
-    Range(Range),
-    Delete(Many),
-    Txn(Document),
+    Put(Object<Put>),
+    Increment(Object<Increment>),
+    Get(Object<One>),
+    Range(Object<Range>),
+    Delete(Object<Many>),
+    Txn(Object<Document>),
 }
 
 #[derive(Deserialize)]
@@ -123,13 +128,34 @@ fn limit_default() -> u32 {
     RANGE_ITEMS_MAX
 }
 
+/// A JSON object, where an array of its fields would be taken too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
 /// Bytes as text or in base64.
 type Bytes = (Option<String>, Option<String>);
 
 /// Reads the document.
 pub(super) fn parse(document: &[u8]) -> Result<Txn, HttpProblem> {
     let mut json = serde_json::Deserializer::from_slice(document);
-    let parsed: Document = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(parsed): Object<Document> = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         refused(&path, error.inner().to_string())
     })?;
@@ -140,7 +166,7 @@ pub(super) fn parse(document: &[u8]) -> Result<Txn, HttpProblem> {
 fn txn(document: Document, path: &str) -> Result<Txn, HttpProblem> {
     let compares = document.compares.into_iter().enumerate();
     let compares =
-        compares.map(|(number, condition)| compare(condition, &format!("{path}compares[{number}]")));
+        compares.map(|(number, Object(condition))| compare(condition, &format!("{path}compares[{number}]")));
     let steps = |name: &str, steps: Vec<Step>| {
         let steps = steps.into_iter().enumerate();
         let ops = steps.map(|(number, step)| op(step, &format!("{path}{name}[{number}]")));
@@ -184,18 +210,18 @@ fn compare(condition: Condition, path: &str) -> Result<Compare, HttpProblem> {
 
 fn op(step: Step, path: &str) -> Result<TxnOp, HttpProblem> {
     Ok(match step {
-        Step::Put(Put { key, key_base64, value, value_base64 }) => {
+        Step::Put(Object(Put { key, key_base64, value, value_base64 })) => {
             let path = format!("{path}.put");
             let key = bytes((key, key_base64), &path, "key")?;
             TxnOp::Put { key, value: bytes((value, value_base64), &path, "value")? }
         }
-        Step::Increment(Increment { key, key_base64, by }) => {
+        Step::Increment(Object(Increment { key, key_base64, by })) => {
             TxnOp::Increment { key: bytes((key, key_base64), &format!("{path}.increment"), "key")?, by }
         }
-        Step::Get(One { key, key_base64 }) => {
+        Step::Get(Object(One { key, key_base64 })) => {
             TxnOp::Get { key: bytes((key, key_base64), &format!("{path}.get"), "key")? }
         }
-        Step::Range(range) => {
+        Step::Range(Object(range)) => {
             let path = format!("{path}.range");
             let Range { key, key_base64, range_end, range_end_base64, prefix, prefix_base64, .. } = range;
             let found =
@@ -208,11 +234,18 @@ fn op(step: Step, path: &str) -> Result<TxnOp, HttpProblem> {
             };
             TxnOp::Range { range: found, limit: range.limit, keys_only: range.keys_only }
         }
-        Step::Delete(Many { key, key_base64, range_end, range_end_base64, prefix, prefix_base64 }) => {
+        Step::Delete(Object(Many {
+            key,
+            key_base64,
+            range_end,
+            range_end_base64,
+            prefix,
+            prefix_base64,
+        })) => {
             let (end, prefix) = ((range_end, range_end_base64), (prefix, prefix_base64));
             TxnOp::Delete { keys: keys((key, key_base64), end, prefix, &format!("{path}.delete"))? }
         }
-        Step::Txn(document) => TxnOp::Txn(txn(document, &format!("{path}.txn."))?),
+        Step::Txn(Object(document)) => TxnOp::Txn(txn(document, &format!("{path}.txn."))?),
     })
 }
 
@@ -251,7 +284,7 @@ fn bytes(given: Bytes, path: &str, name: &str) -> Result<Vec<u8>, HttpProblem> {
 }
 
 fn refused(path: &str, reason: String) -> HttpProblem {
-    let path = if path == "." { "the document" } else { path };
+    let path = if matches!(path, "." | "?") { "the document" } else { path };
     HttpProblem::invalid(
         format!("{path}: {reason}"),
         "correct the transaction; its form is described at GET /v1/openapi.json",

@@ -52,10 +52,12 @@ fn a_document_says_all_that_a_transaction_can() {
 async fn mistakes_are_named_by_their_path() {
     let cases = [
         ("", "the document: "),
-        ("[]x", "the document: "),
+        ("[]", "the document: invalid type: sequence, expected an object"),
+        (r#"{"then": [[]]}"#, "then[0]: "),
+        (r#"{"then": [{"get": ["a", null]}]}"#, "then[0].get: invalid type: sequence"),
         ("{} {}", "the document: "),
         (r#"{"than": []}"#, "than: unknown field"),
-        (r#"{"then": [{"get": {"key": "a"}}, {"pot": {}}]}"#, "then[1].pot: unknown variant"),
+        (r#"{"then": [{"get": {"key": "a"}}, {"pot": {}}]}"#, "then[1]: unknown variant"),
         (r#"{"then": [{"put": {"key": 7, "value": ""}}]}"#, "then[0].put.key: "),
         (r#"{"then": [{"put": {"key": "a"}}]}"#, "then[0].put.value: it is missing"),
         (r#"{"then": [{"put": {"value": "a"}}]}"#, "then[0].put.key: it is missing"),
