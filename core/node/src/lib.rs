@@ -12,6 +12,8 @@ mod group;
 mod hand_over;
 mod meta;
 mod node;
+#[cfg(feature = "planted")]
+mod planted;
 mod problems;
 mod pump;
 mod requests;

@@ -168,6 +168,8 @@ impl Node {
         let (role, quorum) = (group.raft.role(), self.quorum());
         for entry in entries {
             let position = LogPosition { index: entry.index, term: entry.term };
+            #[cfg(feature = "planted")]
+            let entry = &crate::planted::damage(self.config.planted, entry);
             let outcome = keyspace::apply(&mut self.store, group.id, position, &entry.data)
                 .map_err(|error| fatal(group.id, entry.index, error))?;
             group.applied_bytes += entry.data.len() as u64;

@@ -13,6 +13,8 @@ pub enum Planted {
     AckBeforeFsync,
     /// The hard state is written without the vote.
     VoteNotPersisted,
+    /// Transactions take their first branch whatever their compares say. Done by the node, not by the group.
+    TxnIgnoresCompares,
 }
 
 /// One group's configuration on one node.
