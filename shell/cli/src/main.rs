@@ -13,6 +13,7 @@ mod output;
 mod server_command;
 mod status;
 mod tree;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => commands::get(args, json).await,
         Command::Delete(args) => commands::delete(args, json).await,
         Command::List(args) => commands::list(args, json).await,
+        Command::Txn(args) => txn::run(args, json).await,
         Command::Import(args) => tree::import::run(args, json).await,
         Command::Export(args) => tree::export::run(args, json).await,
         Command::Status(args) => status::run(&args.connection, json).await,

@@ -5,6 +5,7 @@ mod cluster;
 mod connection;
 mod data;
 mod style;
+mod txn;
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
@@ -12,6 +13,7 @@ pub use bench::{Bench, BenchCommand, Failover, Target};
 pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put};
+pub use txn::Txn;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -58,6 +60,8 @@ pub enum Command {
     Delete(Delete),
     /// List keys in order.
     List(List),
+    /// Compare keys, then do one of two lists of operations, all at once.
+    Txn(Txn),
     /// Store a directory tree: every file, link and empty directory.
     Import(Import),
     /// Write a stored directory tree back to disk.
