@@ -14,6 +14,8 @@ use crate::{clients::read, failure::Broken};
 /// The key that the history has for all of them.
 pub const TOGETHER: &str = "together";
 const PARTS: usize = 3;
+/// Longest value that they are given.
+pub const VALUE_BYTES_MAX: usize = 256;
 
 /// The keys.
 pub fn parts() -> [String; PARTS] {

@@ -6,8 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use keyspace::{Compare, KeyRange, Keys, Relation, Target, Txn, TxnOp, prefix_range};
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use serde_json::Number;
 use types::limits::RANGE_ITEMS_MAX;
 
 use crate::http::HttpProblem;
@@ -26,15 +27,23 @@ struct Document {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Condition {
+    #[serde(default, deserialize_with = "given")]
     key: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     key_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     range_end: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     range_end_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     prefix: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     prefix_base64: Option<String>,
     target: Compared,
     result: Comparison,
+    #[serde(default, deserialize_with = "given")]
     value: Option<NumberOrText>,
+    #[serde(default, deserialize_with = "given")]
     value_base64: Option<String>,
 }
 
@@ -59,7 +68,7 @@ enum Comparison {
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a whole number from 0, or text")]
 enum NumberOrText {
-    Number(u64),
+    Number(Number),
     Text(String),
 }
 
@@ -77,48 +86,69 @@ enum Step {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Put {
+    #[serde(default, deserialize_with = "given")]
     key: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     key_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     value: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     value_base64: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Increment {
+    #[serde(default, deserialize_with = "given")]
     key: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     key_base64: Option<String>,
+    #[serde(deserialize_with = "whole")]
     by: i64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct One {
+    #[serde(default, deserialize_with = "given")]
     key: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     key_base64: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Many {
+    #[serde(default, deserialize_with = "given")]
     key: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     key_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     range_end: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     range_end_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     prefix: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     prefix_base64: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Range {
+    #[serde(default, deserialize_with = "given")]
     key: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     key_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     range_end: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     range_end_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     prefix: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     prefix_base64: Option<String>,
-    #[serde(default = "limit_default")]
+    #[serde(default = "limit_default", deserialize_with = "whole")]
     limit: u32,
     #[serde(default)]
     keys_only: bool,
@@ -126,6 +156,25 @@ struct Range {
 
 fn limit_default() -> u32 {
     RANGE_ITEMS_MAX
+}
+
+/// A field that is there; `null` is no way to leave it out.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A whole number. `7.0` is one too, as JSON Schema has it, while a double holds it exactly.
+fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(deserializer: D) -> Result<T, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    integer(&number)
+        .ok_or_else(|| D::Error::custom(format!("{number} is not a whole number within the limits")))
+}
+
+fn integer<T: TryFrom<i128>>(number: &Number) -> Option<T> {
+    const EXACT_MAX: f64 = (1_u64 << 53) as f64;
+    let exact = |float: &f64| float.fract() == 0.0 && float.abs() <= EXACT_MAX;
+    let float = || number.as_f64().filter(exact).map(|float| float as i128);
+    T::try_from(number.as_i128().or_else(float)?).ok()
 }
 
 /// A JSON object, where an array of its fields would be taken too.
@@ -184,7 +233,9 @@ fn compare(condition: Condition, path: &str) -> Result<Compare, HttpProblem> {
     let keys = keys((key, key_base64), (range_end, range_end_base64), (prefix, prefix_base64), path)?;
     let wrong = |wanted: &str| refused(&format!("{path}.value"), wanted.to_owned());
     let number = match (&condition.value, &condition.value_base64) {
-        (Some(NumberOrText::Number(number)), None) => Ok(*number),
+        (Some(NumberOrText::Number(number)), None) => {
+            integer(number).ok_or_else(|| wrong("with this target it must be a whole number from 0"))
+        }
         _ => Err(wrong("with this target it must be a whole number from 0")),
     };
     let target = match condition.target {

@@ -10,7 +10,7 @@ fn a_document_says_all_that_a_transaction_can() {
         "compares": [
             {"key": "a", "target": "mod_revision", "result": "equal", "value": 7},
             {"key_base64": "/w==", "range_end": "", "target": "value", "result": "less", "value_base64": "AA=="},
-            {"prefix": "p", "target": "version", "result": "greater", "value": 0}
+            {"prefix": "p", "target": "version", "result": "greater", "value": 0.0}
         ],
         "then": [
             {"put": {"key": "a", "value": "x"}},
@@ -64,6 +64,18 @@ async fn mistakes_are_named_by_their_path() {
         (r#"{"then": [{"get": {"key": "a", "key_base64": ""}}]}"#, "then[0].get.key: key_base64 is there"),
         (r#"{"then": [{"get": {"key_base64": "*"}}]}"#, "then[0].get.key_base64: it is not base64"),
         (r#"{"then": [{"txn": {"else": [{"get": {}}]}}]}"#, "then[0].txn.else[0].get.key: it is missing"),
+        (
+            r#"{"then": [{"get": {"key": "a", "key_base64": null}}]}"#,
+            "then[0].get.key_base64: invalid type: null",
+        ),
+        (
+            r#"{"then": [{"increment": {"key": "a", "by": 1.5}}]}"#,
+            "then[0].increment.by: 1.5 is not a whole number",
+        ),
+        (
+            r#"{"then": [{"range": {"prefix": "", "limit": -1}}]}"#,
+            "then[0].range.limit: -1 is not a whole number",
+        ),
         (r#"{"then": [{"range": {"key": "a"}}]}"#, "then[0].range.range_end: it is missing"),
         (
             r#"{"else": [{"delete": {"key": "a", "prefix": "b"}}]}"#,
