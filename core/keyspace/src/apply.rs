@@ -10,6 +10,7 @@ use types::{GroupId, LogPosition};
 
 use crate::codec::{DecodeError, decode_command};
 use crate::command::{Command, Expect, Outcome};
+use crate::txn;
 
 /// Why an entry was not applied; rows and state are as before. Either way the replica must stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +105,7 @@ fn run(
             }
             Ok(Outcome::Deleted { revision: state.revision, existed })
         }
+        Command::Txn(txn) => Ok(Outcome::Txn(txn::apply(rows, group, state, &txn)?)),
     }
 }
 
@@ -121,7 +123,7 @@ fn conflict(state: &GroupState, old: Option<RowMeta>) -> Outcome {
     Outcome::Conflict { revision: state.revision, current }
 }
 
-fn subtract(state: &mut GroupState, key: &[u8], old: Option<RowMeta>) {
+pub(crate) fn subtract(state: &mut GroupState, key: &[u8], old: Option<RowMeta>) {
     if let Some(old) = old {
         state.state_hash = state.state_hash.wrapping_sub(row_hash(key, &old));
         state.keys -= 1;
@@ -129,7 +131,7 @@ fn subtract(state: &mut GroupState, key: &[u8], old: Option<RowMeta>) {
     }
 }
 
-fn add(state: &mut GroupState, key: &[u8], new: RowMeta) {
+pub(crate) fn add(state: &mut GroupState, key: &[u8], new: RowMeta) {
     state.state_hash = state.state_hash.wrapping_add(row_hash(key, &new));
     state.keys += 1;
     state.bytes += key.len() as u64 + new.value_bytes;

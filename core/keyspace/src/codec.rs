@@ -16,6 +16,7 @@ use crate::messages::{
     ConflictOutcomeBody, DeleteBody, DeletedOutcomeBody, GetAnswerBody, GetBody, ItemBody, PutBody,
     PutOutcomeBody, RangeAnswerBody, RangeBody, RowBody, expect_from_wire, expect_to_wire,
 };
+use crate::txn;
 
 /// The format version that this build writes, and the only one it reads.
 pub const FORMAT_VERSION: u8 = 1;
@@ -26,20 +27,28 @@ pub mod kind {
     pub const PUT: u8 = 1;
     /// [`crate::Command::Delete`].
     pub const DELETE: u8 = 2;
+    /// [`crate::Command::Txn`].
+    pub const TXN: u8 = 16;
     /// [`crate::Query::Get`].
     pub const GET: u8 = 64;
     /// [`crate::Query::Range`].
     pub const RANGE: u8 = 65;
+    /// [`crate::Query::Txn`].
+    pub const QUERY_TXN: u8 = 80;
     /// [`crate::Outcome::Put`].
     pub const OUTCOME_PUT: u8 = 128;
     /// [`crate::Outcome::Deleted`].
     pub const OUTCOME_DELETED: u8 = 129;
     /// [`crate::Outcome::Conflict`].
     pub const OUTCOME_CONFLICT: u8 = 130;
+    /// [`crate::Outcome::Txn`].
+    pub const OUTCOME_TXN: u8 = 144;
     /// [`crate::QueryAnswer::Get`].
     pub const ANSWER_GET: u8 = 192;
     /// [`crate::QueryAnswer::Range`].
     pub const ANSWER_RANGE: u8 = 193;
+    /// [`crate::QueryAnswer::Txn`].
+    pub const ANSWER_TXN: u8 = 208;
 }
 
 /// Why bytes are not what they were taken for. Nothing was changed by trying.
@@ -102,6 +111,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             let (expect, expect_revision) = expect_to_wire(*expect);
             encode(kind::DELETE, &DeleteBody { key: key.clone(), expect, expect_revision })
         }
+        Command::Txn(txn) => encode_parts(kind::TXN, |data| txn::codec::encode_txn(txn, data)),
     }
 }
 
@@ -119,6 +129,7 @@ pub fn decode_command(data: &[u8]) -> Result<Command, DecodeError> {
             let expect = expect(body.expect, body.expect_revision)?;
             Ok(Command::Delete { key: body.key, expect })
         }
+        kind::TXN => Ok(Command::Txn(txn::codec::decode_txn(COMMAND, body)?)),
         kind => Err(DecodeError::Kind { what: COMMAND, kind }),
     }
 }
@@ -132,6 +143,7 @@ pub fn encode_query(query: &Query) -> Vec<u8> {
             let body = RangeBody { start, end, limit: *limit, keys_only: *keys_only };
             encode(kind::RANGE, &body)
         }
+        Query::Txn(txn) => encode_parts(kind::QUERY_TXN, |data| txn::codec::encode_txn(txn, data)),
     }
 }
 
@@ -148,22 +160,26 @@ pub fn decode_query(data: &[u8]) -> Result<Query, DecodeError> {
             let range = KeyRange { start: body.start, end: body.end };
             Ok(Query::Range { range, limit: body.limit, keys_only: body.keys_only })
         }
+        kind::QUERY_TXN => Ok(Query::Txn(txn::codec::decode_txn(QUERY, body)?)),
         kind => Err(DecodeError::Kind { what: QUERY, kind }),
     }
 }
 
 /// Encodes what a command did.
 pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
-    match *outcome {
-        Outcome::Put { revision, create_revision, version } => {
+    match outcome {
+        &Outcome::Put { revision, create_revision, version } => {
             let body = PutOutcomeBody { revision, create_revision, version };
             encode(kind::OUTCOME_PUT, &body)
         }
-        Outcome::Deleted { revision, existed } => {
+        &Outcome::Deleted { revision, existed } => {
             encode(kind::OUTCOME_DELETED, &DeletedOutcomeBody { revision, existed })
         }
-        Outcome::Conflict { revision, current } => {
+        &Outcome::Conflict { revision, current } => {
             encode(kind::OUTCOME_CONFLICT, &ConflictOutcomeBody { revision, current })
+        }
+        Outcome::Txn(outcome) => {
+            encode_parts(kind::OUTCOME_TXN, |data| txn::codec::encode_outcome(outcome, data))
         }
     }
 }
@@ -184,6 +200,7 @@ pub fn decode_outcome(data: &[u8]) -> Result<Outcome, DecodeError> {
             let ConflictOutcomeBody { revision, current } = lenient(OUTCOME, body)?;
             Ok(Outcome::Conflict { revision, current })
         }
+        kind::OUTCOME_TXN => Ok(Outcome::Txn(txn::codec::decode_outcome(OUTCOME, body)?)),
         kind => Err(DecodeError::Kind { what: OUTCOME, kind }),
     }
 }
@@ -205,6 +222,9 @@ pub fn encode_answer(answer: &QueryAnswer) -> Vec<u8> {
             }
             data
         }
+        QueryAnswer::Txn(outcome) => {
+            encode_parts(kind::ANSWER_TXN, |data| txn::codec::encode_outcome(outcome, data))
+        }
     }
 }
 
@@ -217,6 +237,7 @@ pub fn decode_answer(data: &[u8]) -> Result<QueryAnswer, DecodeError> {
             Ok(QueryAnswer::Get { revision, row: row.map(Into::into) })
         }
         kind::ANSWER_RANGE => decode_page(body),
+        kind::ANSWER_TXN => Ok(QueryAnswer::Txn(txn::codec::decode_outcome(ANSWER, body)?)),
         kind => Err(DecodeError::Kind { what: ANSWER, kind }),
     }
 }
@@ -243,6 +264,12 @@ fn encode(kind: u8, body: &impl Message) -> Vec<u8> {
     let mut data = Vec::with_capacity(2 + body.encoded_len());
     data.extend_from_slice(&[FORMAT_VERSION, kind]);
     body.encode_raw(&mut data);
+    data
+}
+
+fn encode_parts(kind: u8, append: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut data = vec![FORMAT_VERSION, kind];
+    append(&mut data);
     data
 }
 

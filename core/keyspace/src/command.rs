@@ -2,6 +2,8 @@
 
 use storage::Row;
 
+use crate::txn::{Txn, TxnOutcome};
+
 /// What a write demands of the key's present state (compare-and-set).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expect {
@@ -35,10 +37,12 @@ pub enum Command {
         /// Condition.
         expect: Expect,
     },
+    /// Many keys at once.
+    Txn(Txn),
 }
 
 /// What applying a command did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The key was set.
     Put {
@@ -63,6 +67,22 @@ pub enum Outcome {
         /// The key's modification revision; 0 when it does not exist.
         current: u64,
     },
+    /// For [`Command::Txn`].
+    Txn(TxnOutcome),
+}
+
+impl Outcome {
+    /// The keyspace's revision after the command.
+    pub fn revision(&self) -> u64 {
+        match self {
+            Outcome::Put { revision, .. }
+            | Outcome::Deleted { revision, .. }
+            | Outcome::Conflict { revision, .. }
+            | Outcome::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
+                *revision
+            }
+        }
+    }
 }
 
 /// Keys from `start` up to, not including, `end`; no end means to the last key.
@@ -91,6 +111,8 @@ pub enum Query {
         /// Leave the values out.
         keys_only: bool,
     },
+    /// A transaction that only reads.
+    Txn(Txn),
 }
 
 /// A key with its row.
@@ -123,4 +145,19 @@ pub enum QueryAnswer {
         /// Where the next page starts; `None` after the last.
         next: Option<Vec<u8>>,
     },
+    /// For [`Query::Txn`].
+    Txn(TxnOutcome),
+}
+
+impl QueryAnswer {
+    /// The keyspace's revision read at.
+    pub fn revision(&self) -> u64 {
+        match self {
+            QueryAnswer::Get { revision, .. }
+            | QueryAnswer::Range { revision, .. }
+            | QueryAnswer::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
+                *revision
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub mod command;
 mod messages;
 pub mod prefix;
 pub mod query;
+pub mod txn;
 pub mod validate;
 
 pub use apply::{ApplyError, apply};
@@ -16,3 +17,4 @@ pub use codec::DecodeError;
 pub use command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
 pub use prefix::prefix_range;
 pub use query::answer;
+pub use txn::{Compare, Keys, Relation, Target, Txn, TxnOp, TxnOutcome, TxnRefusal, TxnResult};

@@ -6,6 +6,7 @@ use types::GroupId;
 use types::limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX};
 
 use crate::command::{Item, KeyRange, Query, QueryAnswer};
+use crate::txn;
 
 /// Answers `query` from the rows of `group`.
 ///
@@ -23,6 +24,7 @@ pub fn answer(rows: &dyn ReadRows, group: GroupId, query: &Query) -> Result<Quer
             }
             Ok(QueryAnswer::Range { revision, items: page.items, next: page.next })
         }
+        Query::Txn(txn) => Ok(QueryAnswer::Txn(txn::read(rows, group, txn)?)),
     }
 }
 

@@ -29,6 +29,7 @@ impl Command {
                 (key, expect)
             }
             Command::Delete { key, expect } => (key, expect),
+            Command::Txn(txn) => return txn.validate(),
         };
         if *expect == Expect::Revision(0) {
             return Err(invalid(
@@ -54,11 +55,16 @@ impl Query {
                 }
                 validate_range(range)
             }
+            Query::Txn(txn) if !txn.is_read_only() => Err(invalid(
+                "a transaction that changes something is no question".to_owned(),
+                "send it as a command",
+            )),
+            Query::Txn(txn) => txn.validate(),
         }
     }
 }
 
-fn validate_key(key: &[u8]) -> Result<(), Problem> {
+pub(crate) fn validate_key(key: &[u8]) -> Result<(), Problem> {
     if (1..=KEY_BYTES_MAX).contains(&key.len()) {
         return Ok(());
     }
@@ -68,7 +74,7 @@ fn validate_key(key: &[u8]) -> Result<(), Problem> {
     ))
 }
 
-fn validate_range(range: &KeyRange) -> Result<(), Problem> {
+pub(crate) fn validate_range(range: &KeyRange) -> Result<(), Problem> {
     let bounds = [("start", Some(&range.start)), ("end", range.end.as_ref())];
     for (name, bound) in bounds {
         let bytes = bound.map_or(0, Vec::len);
@@ -90,6 +96,6 @@ fn validate_range(range: &KeyRange) -> Result<(), Problem> {
     Ok(())
 }
 
-fn invalid(message: String, next_step: &str) -> Problem {
+pub(crate) fn invalid(message: String, next_step: &str) -> Problem {
     Problem::not_applied(ErrorCode::InvalidArgument, message, next_step)
 }

@@ -117,7 +117,7 @@ proptest! {
     /// written again, it is as long.
     #[test]
     fn arbitrary_bytes_are_values_or_errors(
-        kind in prop_oneof![Just(1_u8), Just(2), Just(64), Just(65), 128..131_u8, 192..194_u8, any::<u8>()],
+        kind in prop_oneof![Just(1_u8), Just(2), Just(16), Just(64), Just(65), Just(80), 128..131_u8, Just(144), 192..194_u8, Just(208), any::<u8>()],
         body in prop_oneof![
             vec(any::<u8>(), 0..64),
             vec(prop_oneof![Just(0x0a_u8), Just(0x12), Just(0x18), 0..8_u8], 0..24),
@@ -187,6 +187,7 @@ proptest! {
                 Outcome::Put { revision, .. } => (revision, 1),
                 Outcome::Deleted { revision, existed } => (revision, u64::from(existed)),
                 Outcome::Conflict { revision, .. } => (revision, 0),
+                Outcome::Txn(_) => unreachable!("no transaction was sent"),
             };
             prop_assert_eq!(revision, last + changes);
             last = revision;

@@ -4,6 +4,7 @@
 //! Keys and values may have `\xNN` escapes; `""` is empty; `@N` is a text of N bytes.
 
 mod memory;
+mod transactions;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::Path;
 use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer, answer, apply, codec};
 use memory::MemoryRows;
 use storage::{ReadRows, Row};
+use transactions::{show_txn, txn};
 use types::{GroupId, LogPosition};
 
 const GROUP: GroupId = GroupId(2);
@@ -72,6 +74,15 @@ impl Machine {
             ["delete", key, ref options @ ..] => {
                 self.command(&Command::Delete { key: bytes(key), expect: expect(options) })
             }
+            ["txn", ref words @ ..] => {
+                let txn = txn(&mut words.iter().copied().peekable());
+                if txn.is_read_only() {
+                    self.query(&Query::Txn(txn))
+                } else {
+                    self.command(&Command::Txn(txn))
+                }
+            }
+            ["fill", prefix, count] => self.fill(prefix, count.parse().unwrap()),
             ["entry", ref hex @ ..] => self.apply(&hex_bytes(hex)),
             ["get", key] => self.query(&Query::Get { key: bytes(key) }),
             ["range", start, end, ref options @ ..] => {
@@ -113,8 +124,19 @@ impl Machine {
             Ok(Some(Outcome::Conflict { revision, current })) => {
                 format!("conflict revision={revision} current={current}")
             }
+            Ok(Some(Outcome::Txn(outcome))) => show_txn(&outcome),
             Err(error) => format!("error: {error}"),
         }
+    }
+
+    /// Puts so many keys.
+    fn fill(&mut self, prefix: &str, count: usize) -> String {
+        for number in 0..count {
+            let key = format!("{prefix}{number:05}").into_bytes();
+            let value = b"1".to_vec();
+            self.command(&Command::Put { key, value, expect: Expect::Anything });
+        }
+        self.state()
     }
 
     fn query(&self, query: &Query) -> String {
@@ -134,6 +156,7 @@ impl Machine {
                 }
                 text + &format!("next={}", next.map_or("-".to_owned(), |next| show(&next)))
             }
+            QueryAnswer::Txn(outcome) => format!("read {}", show_txn(&outcome)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyspace::{Command, Outcome, Query, QueryAnswer};
+use keyspace::{Command, Outcome, Query, QueryAnswer, Txn};
 use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 use types::{ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq};
 use wire::PeerMessage;
@@ -125,6 +125,13 @@ pub enum Op {
     Query(Query),
     /// Of the list of keyspaces, not of a keyspace's keys.
     Catalog(CatalogOp),
+}
+
+impl From<Txn> for Op {
+    /// A transaction that changes nothing, whichever way it goes, needs no place in the log.
+    fn from(txn: Txn) -> Op {
+        if txn.is_read_only() { Op::Query(Query::Txn(txn)) } else { Op::Command(Command::Txn(txn)) }
+    }
 }
 
 /// An answer with its receipt.

@@ -13,6 +13,8 @@ mod group;
 mod hand_over;
 mod meta;
 mod node;
+#[cfg(feature = "planted")]
+mod planted;
 mod problems;
 mod pump;
 mod requests;

@@ -168,6 +168,8 @@ impl Node {
         let (role, quorum) = (group.raft.role(), self.quorum());
         for entry in entries {
             let position = LogPosition { index: entry.index, term: entry.term };
+            #[cfg(feature = "planted")]
+            let entry = &crate::planted::damage(self.config.planted, entry);
             let outcome = keyspace::apply(&mut self.store, group.id, position, &entry.data)
                 .map_err(|error| fatal(group.id, entry.index, error))?;
             group.applied_bytes += entry.data.len() as u64;
@@ -299,14 +301,8 @@ impl Node {
 
 fn revision_of(body: &ReplyBody) -> u64 {
     match body {
-        ReplyBody::Outcome(
-            Outcome::Put { revision, .. }
-            | Outcome::Deleted { revision, .. }
-            | Outcome::Conflict { revision, .. },
-        ) => *revision,
-        ReplyBody::Answer(
-            keyspace::QueryAnswer::Get { revision, .. } | keyspace::QueryAnswer::Range { revision, .. },
-        ) => *revision,
+        ReplyBody::Outcome(outcome) => outcome.revision(),
+        ReplyBody::Answer(answer) => answer.revision(),
         ReplyBody::Catalog(_) => unreachable!("no group gives such an answer"),
     }
 }

@@ -15,6 +15,8 @@ pub enum Planted {
     VoteNotPersisted,
     /// A node numbers the groups of keyspaces in the order in which it starts them.
     GroupByCount,
+    /// Transactions take their first branch whatever their compares say. Done by the node, not by the group.
+    TxnIgnoresCompares,
 }
 
 /// One group's configuration on one node.

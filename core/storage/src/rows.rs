@@ -93,6 +93,16 @@ pub trait ReadRows {
         end: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], Row) -> bool,
     ) -> Result<(), StoreError>;
+    /// [`ReadRows::scan`] without the values, which an implementation need not read.
+    fn scan_meta(
+        &self,
+        group: GroupId,
+        start: &[u8],
+        end: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], RowMeta) -> bool,
+    ) -> Result<(), StoreError> {
+        self.scan(group, start, end, &mut |key, row| visit(key, RowMeta::of(&row)))
+    }
 }
 
 /// Changing one group's rows, while applying one entry.

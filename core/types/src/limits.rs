@@ -8,6 +8,21 @@ pub const VALUE_BYTES_MAX: usize = 1024 * 1024;
 pub const RANGE_ITEMS_MAX: u32 = 1_000;
 /// Most bytes of keys and values in one page of a range read (one item is always returned).
 pub const RANGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most compares, and most operations in each of its branches, of one transaction: what etcd allows.
+pub const TXN_OPS_MAX: usize = 128;
+/// Most compares and operations of one transaction, those of nested ones counted: bounds the time for
+/// which applying it holds up others.
+pub const TXN_PARTS_MAX: usize = 512;
+/// How deep transactions nest, the outermost counted. Nobody is known to need more than two.
+pub const TXN_DEPTH_MAX: usize = 4;
+/// Most bytes of keys, values and bounds in one transaction: it is one log entry, must fit a segment and a
+/// peer frame, and shares them with others.
+pub const TXN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most keys that one transaction compares in ranges, lists or deletes: bounds the time to apply it.
+pub const TXN_KEYS_MAX: u64 = 10_000;
+/// Most bytes of keys and values that one transaction reads, to answer them or to compare values: the
+/// answer must fit a peer frame.
+pub const TXN_READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Longest keyspace name, in bytes.
 pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
 /// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a

@@ -14,6 +14,7 @@ mod output;
 mod server_command;
 mod status;
 mod tree;
+mod txn;
 
 use std::process::ExitCode;
 
@@ -60,6 +61,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::List(args) => commands::list(args, json).await,
         Command::Keyspace(args) => keyspaces::run(args.command, json).await,
         Command::Apply(args) => keyspaces::apply(&args, json).await,
+        Command::Txn(args) => txn::run(args, json).await,
         Command::Import(args) => tree::import::run(args, json).await,
         Command::Export(args) => tree::export::run(args, json).await,
         Command::Status(args) => status::run(&args.connection, json).await,

@@ -74,7 +74,8 @@ fn parse_planted(text: &str) -> Result<raft_group::Planted, String> {
     match text {
         "ack-before-fsync" => Ok(raft_group::Planted::AckBeforeFsync),
         "vote-not-persisted" => Ok(raft_group::Planted::VoteNotPersisted),
-        _ => Err("there are ack-before-fsync and vote-not-persisted".into()),
+        "txn-ignores-compares" => Ok(raft_group::Planted::TxnIgnoresCompares),
+        _ => Err("there are ack-before-fsync, vote-not-persisted and txn-ignores-compares".into()),
     }
 }
 

@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, VecDeque};
 use check::{Action, Answer, Completion, History};
 use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer};
 use node::{CatalogAnswer, CatalogOp, Op, Reply, ReplyBody, Request};
+use storage::Row;
 use types::{Applied, Contract, ErrorCode, NodeId, Problem};
 
 use crate::{
     dice::Dice,
     failure::Broken,
     plan::{CONFIGURED, KEYSPACES, Plan},
+    together::{self, TOGETHER},
+    transfer::{self, Account, Transfer},
 };
 
 /// Keys of a range read are separate reads in the history, each by a process of its own.
@@ -26,6 +29,13 @@ pub enum Wish {
     Range(Vec<String>),
     /// The keyspace itself, under a contract that remembers idempotency keys for so many seconds.
     Create(u64),
+    /// Money from one account to another, in one transaction.
+    Transfer(Transfer),
+    /// What is in all accounts, in one transaction or one range read.
+    Audit {
+        /// By a range read.
+        by_range: bool,
+    },
 }
 
 /// An operation that waits for its answer.
@@ -93,6 +103,8 @@ pub struct Clients {
     value_bytes: u64,
     /// Last revision that each client saw of each key.
     known: Vec<BTreeMap<(usize, String), u64>>,
+    /// What each client last saw of the accounts of each keyspace.
+    audited: Vec<BTreeMap<usize, Vec<Account>>>,
     waiting: BTreeMap<u64, Waiting>,
     tokens: u64,
     /// What was asked and told, by keyspace.
@@ -109,6 +121,7 @@ impl Clients {
             keys: plan.keys,
             value_bytes: plan.value_bytes,
             known: vec![BTreeMap::new(); plan.clients as usize],
+            audited: vec![BTreeMap::new(); plan.clients as usize],
             waiting: BTreeMap::new(),
             tokens: 0,
             histories: KEYSPACES.map(|_| History::new()).to_vec(),
@@ -123,7 +136,7 @@ impl Clients {
 
     /// Keys of a keyspace.
     pub fn keys(&self) -> Vec<String> {
-        (0..self.keys).map(|number| format!("k{number}")).collect()
+        (0..self.keys).map(|number| format!("k{number}")).chain([TOGETHER.to_string()]).collect()
     }
 
     /// The operation of a token, if it still waits.
@@ -140,15 +153,25 @@ impl Clients {
     pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
         let keyspace = self.dice.below(KEYSPACES.len() as u64) as usize;
         let node = NodeId(self.dice.below(nodes));
-        let key = format!("k{}", self.dice.below(self.keys));
-        let value = self.value();
+        let number = self.dice.below(self.keys + 1);
+        let key = if number == self.keys { TOGETHER.to_string() } else { format!("k{number}") };
+        let mut value = self.value();
+        if key == TOGETHER {
+            // Written several times over: three of the largest would not fit the smallest log.
+            value.truncate(together::VALUE_BYTES_MAX);
+        }
         let kind = self.dice.below(100);
         let wish = match kind {
             0..4 if keyspace >= CONFIGURED => Wish::Create(self.dice.pick(&TTLS_S)),
-            0..30 => Wish::One(Action::Write { key, value }),
-            30..60 => Wish::One(Action::Read { key }),
-            60..68 => Wish::One(Action::Delete { key }),
-            68..95 => {
+            0..24 => Wish::One(Action::Write { key, value }),
+            24..48 => Wish::One(Action::Read { key }),
+            48..56 => Wish::One(Action::Delete { key }),
+            56..66 => {
+                let known = self.audited[client].get(&keyspace).map(Vec::as_slice);
+                Wish::Transfer(Transfer::draw(&mut self.dice, known))
+            }
+            66..72 => Wish::Audit { by_range: self.dice.chance(300) },
+            72..96 => {
                 let known = self.known[client].get(&(keyspace, key.clone())).copied();
                 let expected_revision = if self.dice.chance(150) { 0 } else { known.unwrap_or(0) };
                 Wish::One(Action::Cas { key, expected_revision, value })
@@ -236,19 +259,37 @@ impl Clients {
             Broken::safety("answers_fit", format!("request {token} {:?} got {:?}", waiting.wish, reply.body))
         };
         let completions = match (&waiting.wish, &reply.body) {
+            (Wish::One(action), body) if action.key() == TOGETHER => {
+                vec![together::completion(action, body)?.ok_or_else(nonsense)?]
+            }
             (Wish::One(action), body) => vec![completion(action, body).ok_or_else(nonsense)?],
             (Wish::Range(keys), ReplyBody::Answer(QueryAnswer::Range { items, next: None, .. })) => {
+                let row =
+                    |key: &str| items.iter().find(|item| item.key == key.as_bytes()).map(|item| &item.row);
                 let read = |key: &String| {
-                    let item = items.iter().find(|item| item.key == key.as_bytes());
-                    Completion::Ok(Answer::Read {
-                        value: item.map(|item| text(&item.row.value)),
-                        revision: item.map(|item| item.row.mod_revision),
-                    })
+                    let row = if key == TOGETHER {
+                        together::one(together::parts().map(|part| row(&part)))?
+                    } else {
+                        row(key)
+                    };
+                    Ok(read(row))
                 };
-                keys.iter().map(read).collect()
+                keys.iter().map(read).collect::<Result<_, Broken>>()?
             }
             (Wish::Create(_), ReplyBody::Catalog(CatalogAnswer::Created { .. })) => Vec::new(),
-            (Wish::Range(_) | Wish::Create(_), _) => return Err(nonsense()),
+            (Wish::Transfer(_), ReplyBody::Outcome(outcome)) => {
+                transfer::check(outcome).ok_or_else(nonsense)?;
+                Vec::new()
+            }
+            (Wish::Audit { .. }, ReplyBody::Answer(answer)) => {
+                let accounts = transfer::accounts(answer).ok_or_else(nonsense)?;
+                transfer::check_sum(&accounts)?;
+                self.audited[waiting.client].insert(waiting.keyspace, accounts);
+                Vec::new()
+            }
+            (Wish::Range(_) | Wish::Create(_) | Wish::Transfer(_) | Wish::Audit { .. }, _) => {
+                return Err(nonsense());
+            }
         };
         let waiting = self.waiting.remove(&token).expect("it was just found");
         for ((process, action), completion) in
@@ -294,6 +335,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
+        Wish::Transfer(_) | Wish::Audit { .. } => Vec::new(),
     }
 }
 
@@ -302,6 +344,9 @@ fn op(wish: &Wish) -> Op {
         Op::Command(Command::Put { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec(), expect })
     };
     match wish {
+        Wish::One(action) if action.key() == TOGETHER => together::op(action),
+        Wish::Transfer(transfer) => transfer.op(),
+        Wish::Audit { by_range } => transfer::audit(*by_range),
         Wish::One(Action::Read { key }) => Op::Query(Query::Get { key: key.as_bytes().to_vec() }),
         Wish::One(Action::Write { key, value }) => put(key, value, Expect::Anything),
         Wish::One(Action::Cas { key, expected_revision: 0, value }) => put(key, value, Expect::Absent),
@@ -321,6 +366,14 @@ fn op(wish: &Wish) -> Op {
     }
 }
 
+/// What a read that found this row was told.
+pub(crate) fn read(row: Option<&Row>) -> Completion {
+    Completion::Ok(Answer::Read {
+        value: row.map(|row| text(&row.value)),
+        revision: row.map(|row| row.mod_revision),
+    })
+}
+
 fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
@@ -328,12 +381,7 @@ fn text(value: &[u8]) -> String {
 /// What the answer says of the action; `None` if it is no answer to it.
 fn completion(action: &Action, body: &ReplyBody) -> Option<Completion> {
     Some(match (action, body) {
-        (Action::Read { .. }, ReplyBody::Answer(QueryAnswer::Get { row, .. })) => {
-            Completion::Ok(Answer::Read {
-                value: row.as_ref().map(|row| text(&row.value)),
-                revision: row.as_ref().map(|row| row.mod_revision),
-            })
-        }
+        (Action::Read { .. }, ReplyBody::Answer(QueryAnswer::Get { row, .. })) => read(row.as_ref()),
         (Action::Write { .. } | Action::Cas { .. }, ReplyBody::Outcome(Outcome::Put { revision, .. })) => {
             Completion::Ok(Answer::Written { revision: Some(*revision) })
         }

@@ -16,7 +16,7 @@ use crate::{
     world::World,
 };
 use check::Action;
-use keyspace::Outcome;
+use keyspace::{Outcome, TxnOutcome};
 
 /// A loop's turn takes up to this long: what comes meanwhile is handled before the next poll.
 const TURN_US_MAX: u64 = 300;
@@ -238,7 +238,14 @@ impl World {
             }
         }
         if let (Ok(reply), Some(waiting)) = (&result, self.clients.waiting(token)) {
-            let put = matches!(reply.body, ReplyBody::Outcome(Outcome::Put { .. }));
+            let put = matches!(
+                reply.body,
+                ReplyBody::Outcome(
+                    Outcome::Put { .. } | Outcome::Txn(TxnOutcome::Done { succeeded: true, .. })
+                )
+            );
+            let audit = matches!(waiting.wish, Wish::Audit { .. });
+            self.counts.add("audits", audit.into());
             let wish = waiting.wish.clone();
             self.check_receipt(reply)?;
             if let ReplyBody::Catalog(node::CatalogAnswer::Created { keyspace, created }) = &reply.body {

@@ -28,7 +28,9 @@ mod process;
 mod promises;
 mod rot;
 pub mod runner;
+mod together;
 mod trace;
+mod transfer;
 pub mod world;
 
 pub use counts::Counts;

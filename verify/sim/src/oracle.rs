@@ -9,7 +9,7 @@ use types::{GroupId, NodeId, Role, WriteBatch};
 use wire::{PeerBody, PeerMessage, message::RaftKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{catalog::Catalog, durable::DurableLog, failure::Broken, host::Host};
+use crate::{catalog::Catalog, durable::DurableLog, failure::Broken, host::Host, together};
 
 /// What one node last reported of one group, in this boot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +89,12 @@ impl Oracle {
     ) -> Result<(), Broken> {
         let new = (xxh3_64(data), previous);
         let known = *self.entries.entry((group, index, term)).or_insert_with(|| {
-            if let Ok(keyspace::Command::Put { value, .. }) = keyspace::codec::decode_command(data) {
+            let values = match keyspace::codec::decode_command(data) {
+                Ok(keyspace::Command::Put { value, .. }) => vec![value],
+                Ok(keyspace::Command::Txn(txn)) => together::values(txn),
+                _ => Vec::new(),
+            };
+            for value in values {
                 self.values.entry(xxh3_64(&value)).or_default().push((group, index, term));
             }
             new

@@ -60,3 +60,12 @@ fn groups_numbered_by_local_count_are_caught() {
     assert_eq!(invariant, "a_keyspace_is_one_group");
     passes_without(seed);
 }
+
+/// Every replica takes a transaction's first branch, whatever its compares say: all agree, and clients see it.
+#[test]
+fn ignoring_the_compares_of_transactions_is_caught() {
+    let (seed, invariant) = catch(Planted::TxnIgnoresCompares, true);
+    let seen_by_clients = ["transfers_keep_the_sum", "linearizable", "answers_fit"];
+    assert!(seen_by_clients.contains(&invariant), "{invariant}");
+    passes_without(seed);
+}

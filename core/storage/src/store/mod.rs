@@ -36,7 +36,7 @@ pub use install::{InstallDone, InstallJob, Staging};
 use crate::{Files, GroupState, ReadRows, Row, RowMeta, SnapshotReader, StoreError, WriteRows};
 use engine::Engine;
 use overlay::{Change, Overlay, StoredRow};
-use view::View;
+use view::{View, ViewRow};
 
 /// How a store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +252,51 @@ impl Store {
         self.active.change(group, key).or_else(frozen)
     }
 
+    /// Every live row of a range in key order, wherever it is, until `visit` answers false.
+    fn walk(
+        &self,
+        group: GroupId,
+        start: &[u8],
+        end: Option<&[u8]>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
+        if end.is_some_and(|end| end <= start) {
+            return Ok(());
+        }
+        let frozen = self.frozen(group).and_then(|frozen| frozen.range(group, start, end));
+        let mut frozen = frozen.into_iter().flatten().peekable();
+        let active = self.active.range(group, start, end);
+        let mut active = active.into_iter().flatten().peekable();
+        let mut range = self.view.range(group, start, end)?;
+        let mut stored = range.next()?;
+        loop {
+            let newest = active.peek().map(|(key, _)| &key[..]);
+            let newer = frozen.peek().map(|(key, _)| &key[..]);
+            let oldest = stored.as_ref().map(|row| row.key());
+            let Some(key) = [newest, newer, oldest].into_iter().flatten().min() else {
+                return Ok(());
+            };
+            let in_active = newest == Some(key);
+            let in_frozen = newer == Some(key);
+            let at = if oldest == Some(key) { stored.take() } else { None };
+            let advance = at.is_some();
+            let change = frozen.next_if(|_| in_frozen);
+            let change = active.next_if(|_| in_active).or(change);
+            let going_on = match (change, &at) {
+                (Some((key, Change::Put(row))), _) => visit(key, Found::Overlaid(row))?,
+                (Some((_, Change::Delete)), _) => true,
+                (None, Some(at)) => visit(at.key(), Found::Stored(at))?,
+                (None, None) => unreachable!("the smallest key is in one of the layers"),
+            };
+            if !going_on {
+                return Ok(());
+            }
+            if advance {
+                stored = range.next()?;
+            }
+        }
+    }
+
     fn begin_change(&mut self, group: GroupId) {
         assert!(!self.installing.contains_key(&group), "group {group} is installing a snapshot");
         let applying = *self.applying.get_or_insert(group);
@@ -267,6 +312,15 @@ impl Store {
         assert!(frozen.is_none_or(|frozen| frozen.job > self.job_finished));
     }
 }
+
+/// Where the newest version of a row was found.
+enum Found<'a> {
+    Overlaid(&'a StoredRow),
+    Stored(&'a ViewRow),
+}
+
+/// Takes a key and its row; answers whether to go on.
+type Visit<'a> = dyn FnMut(&[u8], Found<'_>) -> Result<bool, StoreError> + 'a;
 
 /// See [`Store::scrub_job`].
 #[derive(Debug)]
@@ -311,41 +365,29 @@ impl ReadRows for Store {
         end: Option<&[u8]>,
         visit: &mut dyn FnMut(&[u8], Row) -> bool,
     ) -> Result<(), StoreError> {
-        if end.is_some_and(|end| end <= start) {
-            return Ok(());
-        }
-        let frozen = self.frozen(group).and_then(|frozen| frozen.range(group, start, end));
-        let mut frozen = frozen.into_iter().flatten().peekable();
-        let active = self.active.range(group, start, end);
-        let mut active = active.into_iter().flatten().peekable();
-        let mut range = self.view.range(group, start, end)?;
-        let mut stored = range.next()?;
-        loop {
-            let newest = active.peek().map(|(key, _)| &key[..]);
-            let newer = frozen.peek().map(|(key, _)| &key[..]);
-            let oldest = stored.as_ref().map(|row| row.key());
-            let Some(key) = [newest, newer, oldest].into_iter().flatten().min() else {
-                return Ok(());
+        self.walk(group, start, end, &mut |key, found| {
+            let row = match found {
+                Found::Overlaid(row) => row.to_row(),
+                Found::Stored(at) => self.view.row(group, at)?,
             };
-            let in_active = newest == Some(key);
-            let in_frozen = newer == Some(key);
-            let at = if oldest == Some(key) { stored.take() } else { None };
-            let advance = at.is_some();
-            let change = frozen.next_if(|_| in_frozen);
-            let change = active.next_if(|_| in_active).or(change);
-            let going_on = match (change, &at) {
-                (Some((key, Change::Put(row))), _) => visit(key, StoredRow::to_row(row)),
-                (Some((_, Change::Delete)), _) => true,
-                (None, Some(at)) => visit(at.key(), self.view.row(group, at)?),
-                (None, None) => unreachable!("the smallest key is in one of the layers"),
+            Ok(visit(key, row))
+        })
+    }
+
+    fn scan_meta(
+        &self,
+        group: GroupId,
+        start: &[u8],
+        end: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], RowMeta) -> bool,
+    ) -> Result<(), StoreError> {
+        self.walk(group, start, end, &mut |key, found| {
+            let meta = match found {
+                Found::Overlaid(row) => row.meta,
+                Found::Stored(at) => self.view.row_meta(at)?,
             };
-            if !going_on {
-                return Ok(());
-            }
-            if advance {
-                stored = range.next()?;
-            }
-        }
+            Ok(visit(key, meta))
+        })
     }
 }
 

@@ -105,6 +105,11 @@ impl View {
         })
     }
 
+    /// The row at a range's position, without its value.
+    pub(crate) fn row_meta(&self, at: &ViewRow) -> Result<RowMeta, StoreError> {
+        guarded(|| Ok(decode_row(at.key.value(), at.row.value())?.0.meta))
+    }
+
     fn load(&self, group: GroupId, row_key: &[u8], head: &Head, inline: &[u8]) -> Result<Row, StoreError> {
         let value = match head.place {
             None => inline.to_vec(),

@@ -203,6 +203,14 @@ impl World {
             found.len() < limit
         };
         self.store.scan(group, &start, end.as_deref(), &mut visit).unwrap();
+        let mut metas = Vec::new();
+        let mut visit = |key: &[u8], meta| {
+            metas.push((key.to_vec(), meta));
+            metas.len() < limit
+        };
+        self.store.scan_meta(group, &start, end.as_deref(), &mut visit).unwrap();
+        let described: Vec<_> = found.iter().map(|(key, row)| (key.clone(), RowMeta::of(row))).collect();
+        assert_eq!(metas, described);
         let rows = self.expected(group).rows.into_iter();
         let rows = rows.filter(|(key, _)| *key >= start && end.as_ref().is_none_or(|end| key < end));
         assert_eq!(found, rows.take(limit).collect::<Vec<_>>());

@@ -6,6 +6,7 @@ mod connection;
 mod data;
 mod keyspace;
 mod style;
+mod txn;
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
@@ -14,6 +15,7 @@ pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put};
 pub use keyspace::{Apply, Create, KeyspaceArgs, KeyspaceCommand, Named};
+pub use txn::Txn;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -64,6 +66,8 @@ pub enum Command {
     Keyspace(KeyspaceArgs),
     /// Create the keyspaces that a file of contracts names.
     Apply(Apply),
+    /// Compare keys, then do one of two lists of operations, all at once.
+    Txn(Txn),
     /// Store a directory tree: every file, link and empty directory.
     Import(Import),
     /// Write a stored directory tree back to disk.

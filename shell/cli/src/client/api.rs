@@ -145,6 +145,16 @@ impl Keyspace {
         }
     }
 
+    /// Runs a transaction, a JSON document.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `maybe_applied` says whether it may have happened.
+    pub async fn txn(&self, document: Bytes, repeat: Repeat) -> Result<Answer, CallError> {
+        let path = format!("{}/txn", self.path.trim_end_matches("/keys"));
+        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        self.client.call(&Call { method: Method::POST, path, headers, body: document, repeat }).await
+    }
+
     /// Reads one page of a listing.
     ///
     /// # Errors

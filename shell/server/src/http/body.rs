@@ -10,15 +10,15 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
-use types::{ErrorCode, Problem, limits::VALUE_BYTES_MAX};
+use types::{ErrorCode, Problem};
 
 use super::{AppState, HttpProblem};
 
 /// Bytes of values in memory between their first byte and their answer; beyond it: `OVERLOADED`.
 pub(super) const BODIES_BYTES_MAX: u32 = 256 * 1024 * 1024;
-/// A body that is too large is read on, and thrown away, up to this size: a client that is still
-/// sending when the connection closes may never see the answer.
-const DISCARDED_BYTES_MAX: usize = 8 * VALUE_BYTES_MAX;
+/// A body that is too large is read on, and thrown away, up to this many times its limit: a client that is
+/// still sending when the connection closes may never see the answer.
+const DISCARDED_LIMITS: usize = 8;
 
 /// A value, and its place among those in memory.
 #[derive(Debug)]
@@ -27,21 +27,27 @@ pub(super) struct Value<'a> {
     room: SemaphorePermit<'a>,
 }
 
-/// Reads the whole body by the deadline.
+/// Reads the whole body, of at most `bytes_max` bytes, by the deadline.
 pub(super) async fn read<'a>(
     state: &'a AppState,
     headers: &HeaderMap,
     body: Body,
     deadline: Instant,
+    bytes_max: usize,
 ) -> Result<Value<'a>, HttpProblem> {
     let stated = headers.get(header::CONTENT_LENGTH);
     let stated = stated.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let read = timeout_at(deadline, collect(state.body_room(), body, stated)).await;
+    let read = timeout_at(deadline, collect(state.body_room(), body, stated, bytes_max)).await;
     read.unwrap_or_else(|_| Err(too_slow()))
 }
 
 /// Takes room for bytes as they come: a client that announces much and sends nothing takes none.
-async fn collect(room: &Semaphore, mut body: Body, stated: usize) -> Result<Value<'_>, HttpProblem> {
+async fn collect(
+    room: &Semaphore,
+    mut body: Body,
+    stated: usize,
+    bytes_max: usize,
+) -> Result<Value<'_>, HttpProblem> {
     let full = || {
         Problem::not_applied(
             ErrorCode::Overloaded,
@@ -51,13 +57,13 @@ async fn collect(room: &Semaphore, mut body: Body, stated: usize) -> Result<Valu
     };
     let mut value = Value { bytes: Vec::new(), room: room.try_acquire_many(0).map_err(|_| full())? };
     while let Some(data) = next(&mut body).await? {
-        if value.bytes.len() + data.len() > VALUE_BYTES_MAX {
+        if value.bytes.len() + data.len() > bytes_max {
             drop(value);
-            return discard(body, data.len()).await;
+            return discard(body, data.len(), bytes_max).await;
         }
         value.room.merge(room.try_acquire_many(data.len() as u32).map_err(|_| full())?);
         if value.bytes.is_empty() {
-            value.bytes.reserve_exact(stated.clamp(data.len(), VALUE_BYTES_MAX));
+            value.bytes.reserve_exact(stated.clamp(data.len(), bytes_max));
         }
         value.bytes.extend_from_slice(&data);
     }
@@ -77,15 +83,15 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, HttpProblem> {
     Ok(None)
 }
 
-async fn discard(mut body: Body, mut bytes: usize) -> Result<Value<'static>, HttpProblem> {
-    while bytes < DISCARDED_BYTES_MAX
+async fn discard(mut body: Body, mut bytes: usize, bytes_max: usize) -> Result<Value<'static>, HttpProblem> {
+    while bytes < DISCARDED_LIMITS * bytes_max
         && let Ok(Some(data)) = next(&mut body).await
     {
         bytes += data.len();
     }
     let too_large = HttpProblem::invalid(
-        format!("the value is larger than {VALUE_BYTES_MAX} bytes"),
-        "split it over several keys",
+        format!("the body is larger than {bytes_max} bytes"),
+        "split it over several requests",
     );
     Err(too_large.with_status(StatusCode::PAYLOAD_TOO_LARGE))
 }

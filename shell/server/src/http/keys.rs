@@ -10,7 +10,7 @@ use keyspace::{Command, Outcome, Query, QueryAnswer};
 use node::{Op, Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
-use types::{ErrorCode, Problem, Receipt};
+use types::{ErrorCode, Problem, Receipt, limits::VALUE_BYTES_MAX};
 
 use super::{AppState, HttpProblem, body, conditions, params, path, receipt};
 
@@ -86,7 +86,7 @@ pub(super) async fn put(
     let deadline = Instant::now() + params::time_limit(&headers)?;
     let expect = conditions::of_put(&headers)?;
     let node = state.node()?;
-    let mut value = body::read(&state, &headers, body, deadline).await?;
+    let mut value = body::read(&state, &headers, body, deadline, VALUE_BYTES_MAX).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let _room = state.flight().enter(key.len() + value.bytes.len(), left).await?;
     let op = Op::Command(Command::Put { key, value: std::mem::take(&mut value.bytes), expect });

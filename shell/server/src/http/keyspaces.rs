@@ -81,6 +81,9 @@ pub(super) async fn show(
     Ok(with_receipt(StatusCode::OK, body, &receipt))
 }
 
+/// Longest contract, in bytes of JSON: a few short fields.
+const CONTRACT_BYTES_MAX: usize = 64 * 1024;
+
 /// `PUT /v1/keyspaces/{keyspace}`.
 pub(super) async fn create(
     State(state): State<AppState>,
@@ -91,7 +94,7 @@ pub(super) async fn create(
     params::Query::of(&uri)?.end("none")?;
     let name = path::keyspace_alone(&uri)?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
-    let bytes = body::read(&state, &headers, body, deadline).await?.bytes;
+    let bytes = body::read(&state, &headers, body, deadline, CONTRACT_BYTES_MAX).await?.bytes;
     let contract = if bytes.is_empty() { Contract::default() } else { parse(&bytes)? };
     let time_limit = deadline.saturating_duration_since(Instant::now());
     let (answer, receipt) = ask(&state, name, CatalogOp::Create(contract), time_limit).await?;

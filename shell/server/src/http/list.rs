@@ -27,8 +27,9 @@ struct Page {
     receipt: Receipt,
 }
 
+/// A key as listings answer it.
 #[derive(Serialize)]
-struct Listed {
+pub(super) struct Listed {
     key: String,
     key_base64: String,
     create_revision: u64,
@@ -67,7 +68,7 @@ pub(super) async fn list(
     Ok(response)
 }
 
-fn listed(item: Item, values: bool) -> Listed {
+pub(super) fn listed(item: Item, values: bool) -> Listed {
     Listed {
         key: path::encode(&item.key),
         key_base64: STANDARD.encode(&item.key),

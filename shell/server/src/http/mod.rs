@@ -16,6 +16,7 @@ mod receipt;
 mod server;
 mod state;
 mod status;
+mod txn;
 
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     middleware::{self, Next},
     response::Response,
-    routing::get,
+    routing::{get, post},
 };
 
 use problem::HttpProblem;
@@ -43,6 +44,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/keyspaces/{keyspace}/keys", get(list::list))
         .route("/v1/keyspaces/{keyspace}/keys/", key.clone())
         .route("/v1/keyspaces/{keyspace}/keys/{*key}", key)
+        .route("/v1/keyspaces/{keyspace}/txn", post(txn::post))
         .route("/v1/keyspaces/{keyspace}/hash", get(admin::hash))
         .route("/v1/status", get(status::status))
         .route("/v1/openapi.json", get(admin::openapi))

@@ -3,6 +3,7 @@
 mod parameters;
 mod responses;
 mod schemas;
+mod txn;
 
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub(super) fn document() -> Value {
         "paths": {
             "/v1/keyspaces/{keyspace}/keys/{key}": key_path(),
             "/v1/keyspaces/{keyspace}/keys": keys_path(),
+            "/v1/keyspaces/{keyspace}/txn": txn::path(),
             "/v1/keyspaces/{keyspace}/hash": hash_path(),
             "/v1/keyspaces": keyspaces_path(),
             "/v1/keyspaces/{keyspace}": keyspace_path(),

@@ -8,7 +8,7 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
         "description": description,
         "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
     });
-    if ["PutAnswer", "DeleteAnswer", "Page", "Keyspaces", "KeyspaceShown", "KeyspaceCreated"]
+    if ["PutAnswer", "DeleteAnswer", "Page", "TxnAnswer", "Keyspaces", "KeyspaceShown", "KeyspaceCreated"]
         .contains(&schema)
     {
         answer["headers"] = receipt_headers();
@@ -58,7 +58,7 @@ fn problem(status: &str) -> Value {
         "408" => ("DEADLINE_EXCEEDED", "The body did not arrive by the deadline. Nothing was applied."),
         "409" => ("CONFLICT", "The keyspace exists under another contract. Nothing was applied."),
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
-        "413" => ("INVALID_ARGUMENT", "The value is over the limit. Nothing was applied."),
+        "413" => ("INVALID_ARGUMENT", "The body is over the limit. Nothing was applied."),
         "422" => (
             "INVALID_ARGUMENT",
             "The contract cannot hold, or this version cannot keep it. Nothing was applied.",

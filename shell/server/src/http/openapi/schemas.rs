@@ -6,6 +6,8 @@ use types::{
     contract::{Ack, OnPartition, Reconcile, Replication, Values},
 };
 
+use super::txn;
+
 /// Every named schema.
 pub(super) fn all() -> Value {
     json!({
@@ -55,6 +57,12 @@ pub(super) fn all() -> Value {
             ("slow_node", text()),
             ("notes", list(text())),
         ]),
+        "Txn": txn::document(),
+        "TxnCompare": txn::compare(),
+        "TxnOp": txn::op(),
+        "TxnAnswer": txn::answer(),
+        "TxnResponse": txn::response(),
+        "TxnItem": txn::item(),
         "Hash": optional(object(&[
             ("keyspace", text()),
             ("applied_index", number()),
@@ -190,7 +198,7 @@ fn group() -> Value {
 }
 
 /// An object with exactly these fields, all required.
-fn object(fields: &[(&str, Value)]) -> Value {
+pub(super) fn object(fields: &[(&str, Value)]) -> Value {
     let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
     let properties: serde_json::Map<String, Value> =
         fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
@@ -198,34 +206,34 @@ fn object(fields: &[(&str, Value)]) -> Value {
 }
 
 /// An object that may have these fields as well.
-fn optional(mut object: Value, fields: &[(&str, Value)]) -> Value {
+pub(super) fn optional(mut object: Value, fields: &[(&str, Value)]) -> Value {
     for (name, schema) in fields {
         object["properties"][*name] = schema.clone();
     }
     object
 }
 
-fn reference(name: &str) -> Value {
+pub(super) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-fn list(items: Value) -> Value {
+pub(super) fn list(items: Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
-fn number() -> Value {
+pub(super) fn number() -> Value {
     json!({"type": "integer", "minimum": 0})
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({"type": "string"})
 }
 
-fn boolean() -> Value {
+pub(super) fn boolean() -> Value {
     json!({"type": "boolean"})
 }
 
-fn nullable(kind: &str) -> Value {
+pub(super) fn nullable(kind: &str) -> Value {
     json!({"type": [kind, "null"]})
 }
 
