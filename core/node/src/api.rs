@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyspace::{Command, Outcome, Query, QueryAnswer};
+use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer};
 use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 use types::{ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq};
 use wire::PeerMessage;
@@ -119,6 +119,9 @@ pub struct Request {
 pub enum Op {
     /// Replicated, durable on a majority, then applied.
     Command(Command),
+    /// As [`Op::Command`], but carried out at most once for as long as the key is remembered, however
+    /// often and wherever it is asked. The node tries it again by itself when a leader is lost.
+    Once(IdempotencyKey, Command),
     /// Linearizable read.
     Query(Query),
 }

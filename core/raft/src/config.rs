@@ -13,6 +13,9 @@ pub enum Planted {
     AckBeforeFsync,
     /// The hard state is written without the vote.
     VoteNotPersisted,
+    /// Nodes hide from each leader which idempotency keys were used under the leaders before it. A bug
+    /// of the node's, not of a group's.
+    KeysForgottenByNextLeader,
 }
 
 /// One group's configuration on one node.

@@ -18,7 +18,7 @@ use crate::{
     args::{Cli, Completions, Delete, Explain, Get, List, Put},
     client::{
         Answer, Condition, ListedItem, Repeat,
-        api::{PageRequest, encode},
+        api::{Keyspace, PageRequest, encode},
     },
     failure::{Exit, Failure},
     output::say,
@@ -37,9 +37,18 @@ pub async fn put(args: Put, json: bool) -> Result<(), Failure> {
         None => Condition::Always,
     };
     let key = args.key.bytes();
-    let answer = args.connection.keyspace()?.put(&key, value, condition, Repeat::OnceApplied).await?;
+    let (keyspace, repeat) = under_key(args.connection.keyspace()?, args.idempotency_key.as_deref());
+    let answer = keyspace.put(&key, value, condition, repeat).await?;
     print_change("written", &key, &answer, args.receipt, json);
     Ok(())
+}
+
+/// With an idempotency key a change may be sent again, whatever became of it.
+fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
+    match key {
+        Some(key) => (keyspace.under_key(key), Repeat::Idempotent),
+        None => (keyspace, Repeat::OnceApplied),
+    }
 }
 
 /// `quorate delete`.
@@ -49,7 +58,8 @@ pub async fn put(args: Put, json: bool) -> Result<(), Failure> {
 pub async fn delete(args: Delete, json: bool) -> Result<(), Failure> {
     let condition = args.if_revision.map_or(Condition::Always, Condition::Revision);
     let key = args.key.bytes();
-    let answer = args.connection.keyspace()?.delete(&key, condition, Repeat::OnceApplied).await?;
+    let (keyspace, repeat) = under_key(args.connection.keyspace()?, args.idempotency_key.as_deref());
+    let answer = keyspace.delete(&key, condition, repeat).await?;
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if body["existed"] == false {
         let message = format!("there is no key {}; nothing was changed", readable(&key));

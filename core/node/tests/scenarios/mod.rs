@@ -1,4 +1,5 @@
 //! Rarer ways: repeated and late messages, snapshots under disturbance.
 
 mod forwards;
+mod idempotency;
 mod snapshots;

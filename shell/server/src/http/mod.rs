@@ -4,6 +4,7 @@
 mod admin;
 mod body;
 mod conditions;
+mod idempotency;
 mod keys;
 mod list;
 mod openapi;

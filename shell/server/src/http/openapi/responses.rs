@@ -56,6 +56,10 @@ fn problem(status: &str) -> Value {
         "408" => ("DEADLINE_EXCEEDED", "The body did not arrive by the deadline. Nothing was applied."),
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
         "413" => ("INVALID_ARGUMENT", "The value is over the limit. Nothing was applied."),
+        "422" => (
+            "IDEMPOTENCY_KEY_REUSED",
+            "The idempotency key was used with another request. Nothing was applied.",
+        ),
         "429" => ("OVERLOADED", "A limit of queued work is reached. Nothing was applied."),
         "500" => ("CORRUPT", "This node's data failed its checksum."),
         "503" => ("NO_QUORUM, NOT_LEADER, UNAVAILABLE", "It cannot be served now; `applied` says the rest."),

@@ -89,6 +89,7 @@ fn receipt() -> Value {
         ("role", role()),
         ("term", number()),
         ("attempts", number()),
+        ("deduplicated", boolean()),
     ])
 }
 
