@@ -74,7 +74,8 @@ fn parse_planted(text: &str) -> Result<raft_group::Planted, String> {
     match text {
         "ack-before-fsync" => Ok(raft_group::Planted::AckBeforeFsync),
         "vote-not-persisted" => Ok(raft_group::Planted::VoteNotPersisted),
-        _ => Err("there are ack-before-fsync and vote-not-persisted".into()),
+        "keys-forgotten-by-next-leader" => Ok(raft_group::Planted::KeysForgottenByNextLeader),
+        _ => Err("there are ack-before-fsync, vote-not-persisted and keys-forgotten-by-next-leader".into()),
     }
 }
 

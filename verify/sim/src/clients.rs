@@ -11,6 +11,7 @@ use types::{Applied, NodeId, Problem};
 use crate::{
     dice::Dice,
     failure::Broken,
+    keyed::{Keyed, Try},
     plan::{KEYSPACES, Plan},
 };
 
@@ -45,6 +46,8 @@ pub struct Waiting {
     pub delivered: Option<u64>,
     /// The task of the finale that it does.
     pub task: Option<Task>,
+    /// The idempotency key it is sent under.
+    pub try_of: Option<Try>,
 }
 
 /// Something that must succeed once the world is healed.
@@ -72,13 +75,15 @@ pub struct Ended {
 /// All clients.
 #[derive(Debug)]
 pub struct Clients {
-    dice: Dice,
+    pub(crate) dice: Dice,
     keys: u64,
     value_bytes: u64,
+    /// What each client does under an idempotency key, until it leaves it.
+    pub(crate) keyed: Vec<Option<Keyed>>,
     /// Last revision that each client saw of each key.
     known: Vec<BTreeMap<(usize, String), u64>>,
-    waiting: BTreeMap<u64, Waiting>,
-    tokens: u64,
+    pub(crate) waiting: BTreeMap<u64, Waiting>,
+    pub(crate) tokens: u64,
     /// What was asked and told, by keyspace.
     pub histories: Vec<History>,
     /// What the finale still wants done.
@@ -92,6 +97,7 @@ impl Clients {
             dice,
             keys: plan.keys,
             value_bytes: plan.value_bytes,
+            keyed: vec![None; plan.clients as usize],
             known: vec![BTreeMap::new(); plan.clients as usize],
             waiting: BTreeMap::new(),
             tokens: 0,
@@ -139,6 +145,12 @@ impl Clients {
             _ => Wish::Range(self.keys()),
         };
         let timeout_ms = self.dice.pick(&[100, 500, 2_000, 4_000]);
+        if let Wish::One(action) = &wish
+            && !matches!(action, Action::Read { .. })
+            && self.dice.chance(400)
+        {
+            self.begin_keyed(client, now_us, keyspace, action.clone());
+        }
         self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None)
     }
 
@@ -167,9 +179,13 @@ impl Clients {
             let invoked = self.histories[keyspace].invoke(process, now_us, action);
             invoked.expect("a client does one thing at a time");
         }
-        let request = Request { keyspace: KEYSPACES[keyspace].to_string(), op: op(&wish) };
+        let (op, try_of) = match &mut self.keyed[client] {
+            Some(keyed) => (keyed.op(op(&wish)), Some(Try::First)),
+            None => (op(&wish), None),
+        };
+        let request = Request { keyspace: KEYSPACES[keyspace].to_string(), op };
         let delivered = None;
-        let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task };
+        let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task, try_of };
         self.waiting.insert(self.tokens, waiting);
         self.tokens
     }
@@ -177,6 +193,8 @@ impl Clients {
     /// The request never reached a node, or what reached it is lost: `applied` says what is known.
     pub fn lose(&mut self, now_us: u64, token: u64, applied: Applied) -> Option<Ended> {
         let waiting = self.waiting.remove(&token)?;
+        let ended = Ended { client: waiting.client, ok: false };
+        let Some(applied) = self.after_failure(&waiting, now_us, applied) else { return Some(ended) };
         let completion = || match applied {
             Applied::NotApplied => Completion::Fail { current: None },
             Applied::Applied | Applied::Unknown => Completion::Unknown,
@@ -185,7 +203,7 @@ impl Clients {
             self.complete(waiting.keyspace, process, now_us, completion());
         }
         self.tasks.extend(waiting.task);
-        Some(Ended { client: waiting.client, ok: false })
+        Some(ended)
     }
 
     /// A node answers.
@@ -204,6 +222,7 @@ impl Clients {
         let reply = match result {
             Ok(reply) => reply,
             Err(problem) => {
+                self.check_refusal(token, problem)?;
                 let ended = self.lose(now_us, token, problem.applied);
                 return Ok(ended.expect("it was waiting"));
             }
@@ -226,6 +245,9 @@ impl Clients {
             (Wish::Range(_), _) => return Err(nonsense()),
         };
         let waiting = self.waiting.remove(&token).expect("it was just found");
+        if self.after_success(&waiting, reply)? {
+            return Ok(Ended { client: waiting.client, ok: true });
+        }
         for ((process, action), completion) in
             processes(waiting.client, &waiting.wish).into_iter().zip(completions)
         {
@@ -247,13 +269,13 @@ impl Clients {
         self.known[waiting.client].insert((waiting.keyspace, key.to_string()), revision);
     }
 
-    fn complete(&mut self, keyspace: usize, process: u64, now_us: u64, completion: Completion) {
+    pub(crate) fn complete(&mut self, keyspace: usize, process: u64, now_us: u64, completion: Completion) {
         let completed = self.histories[keyspace].complete(process, now_us, completion);
         completed.expect("the completion is of the open operation");
     }
 
     /// A value that no other write has.
-    fn value(&mut self) -> String {
+    pub(crate) fn value(&mut self) -> String {
         let longest = if self.dice.chance(20) { 4 * self.value_bytes } else { self.value_bytes };
         let filler = self.dice.below(longest + 1) as usize;
         format!("v{}{}", self.tokens + 1, ".".repeat(filler))
@@ -271,7 +293,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     }
 }
 
-fn op(wish: &Wish) -> Op {
+pub(crate) fn op(wish: &Wish) -> Op {
     let put = |key: &str, value: &str, expect| {
         Op::Command(Command::Put { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec(), expect })
     };

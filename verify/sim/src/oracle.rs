@@ -9,7 +9,7 @@ use types::{GroupId, NodeId, Role, WriteBatch};
 use wire::{PeerBody, PeerMessage, message::RaftKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{durable::DurableLog, failure::Broken, host::Host};
+use crate::{durable::DurableLog, effects::Effects, failure::Broken, host::Host};
 
 /// What one node last reported of one group, in this boot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,6 +36,8 @@ pub struct Oracle {
     seen: BTreeMap<(NodeId, GroupId), (u64, Seen)>,
     /// Where written values are in the logs: hash of the value to places.
     values: BTreeMap<u64, Vec<(GroupId, u64, u64)>>,
+    /// What the committed entries come to, by a second reading of them.
+    pub effects: Effects,
     /// Elections won.
     pub elections: u64,
 }
@@ -87,8 +89,10 @@ impl Oracle {
     ) -> Result<(), Broken> {
         let new = (xxh3_64(data), previous);
         let known = *self.entries.entry((group, index, term)).or_insert_with(|| {
-            if let Ok(keyspace::Command::Put { value, .. }) = keyspace::codec::decode_command(data) {
-                self.values.entry(xxh3_64(&value)).or_default().push((group, index, term));
+            if let Ok(entry) = keyspace::entry::decode_entry(data)
+                && let keyspace::Command::Put { value, .. } = entry.command()
+            {
+                self.values.entry(xxh3_64(value)).or_default().push((group, index, term));
             }
             new
         });
@@ -149,12 +153,16 @@ impl Oracle {
         }
         for index in before.commit + 1..=now.commit {
             self.check_commit(hosts, &at, group, index, raft)?;
+            if let Some(entry) = raft.entry(index) {
+                self.effects.on_commit(group, index, &entry.data)?;
+            }
         }
         // While a snapshot is installed the store shows its last checkpoint again.
         let index = state.applied_index;
         if index > now.commit {
             return Err(Broken::safety("applied_is_committed", format!("{at}: applied {index}, {now:?}")));
         }
+        self.effects.check_revision(&at, group, index, state.revision)?;
         if index > 0 {
             let found = (state.revision, state.state_hash);
             let known = *self.states.entry((group, index)).or_insert(found);

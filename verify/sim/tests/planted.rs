@@ -52,3 +52,15 @@ fn forgetting_votes_has_consequences() {
     let (seed, _) = catch(Planted::VoteNotPersisted, true);
     passes_without(seed);
 }
+
+/// A leader does not know which idempotency keys were used before it led: a request that is sent again
+/// after a failure is carried out again.
+#[test]
+fn forgetting_idempotency_keys_is_caught() {
+    let (seed, invariant) = catch(Planted::KeysForgottenByNextLeader, true);
+    assert!(
+        ["one_effect_per_request", "one_answer_per_key", "linearizable"].contains(&invariant),
+        "{invariant}"
+    );
+    passes_without(seed);
+}
