@@ -69,7 +69,7 @@ pub(super) const IDEMPOTENCY_KEY: Parameter = Parameter {
     place: "header",
     description: "Carry this request out at most once, however often it is sent with this key: 1 to 255 \
         bytes of printable ASCII in quotes, or a word without them. A new key for every new request.",
-    schema: || json!({"type": "string", "pattern": "^(\"[ !#-\\[\\]-~]{1,255}\"|[A-Za-z0-9._~+/=:-]{1,255})$"}),
+    schema: || json!({"type": "string", "pattern": r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[A-Za-z0-9._~+/=:-]{1,255})$"#}),
 };
 
 pub(super) const DEADLINE: Parameter = Parameter {
