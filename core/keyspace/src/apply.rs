@@ -6,11 +6,27 @@
 //! put again.
 
 use storage::{GroupState, Row, RowMeta, StoreError, WriteRows, rows::row_hash};
-use types::{GroupId, LogPosition};
+use types::{GroupId, LogPosition, limits::is_reserved_key};
 
-use crate::codec::{DecodeError, decode_command};
+use crate::codec::DecodeError;
 use crate::command::{Command, Expect, Outcome};
+use crate::entry::{LogCommand, decode_entry};
+use crate::remembered::Remembered;
 use crate::txn;
+
+/// What an entry did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The command ran now, or, under its idempotency key, before.
+    Done {
+        /// What it did when it ran.
+        outcome: Outcome,
+        /// Whether it ran before, so that nothing was changed now.
+        deduplicated: bool,
+    },
+    /// Nothing: its idempotency key is that of another command.
+    KeyReused,
+}
 
 /// Why an entry was not applied; rows and state are as before. Either way the replica must stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +41,14 @@ pub enum ApplyError {
         index: u64,
         /// What is wrong with it.
         source: DecodeError,
+    },
+    /// A record of the group's own is not one: the state is damaged, or of a newer version.
+    #[error("group {group}: an idempotency record cannot be understood: {reason}")]
+    BadRecord {
+        /// The group.
+        group: GroupId,
+        /// What is wrong with it.
+        reason: String,
     },
     /// Reading the old row failed.
     #[error(transparent)]
@@ -42,28 +66,33 @@ pub fn apply(
     group: GroupId,
     position: LogPosition,
     data: &[u8],
-) -> Result<Option<Outcome>, ApplyError> {
+) -> Result<Option<Effect>, ApplyError> {
     let mut state = rows.state(group);
     assert_eq!(position.index, state.applied_index + 1, "group {group}: entries are applied in order");
     assert!(position.term >= state.applied_term, "group {group}: terms never go back");
 
-    let outcome = if data.is_empty() {
+    let effect = if data.is_empty() {
         None
     } else {
-        let command = decode_command(data).map_err(|source| ApplyError::Undecodable {
-            group,
-            index: position.index,
-            source,
-        })?;
-        Some(run(rows, group, &mut state, command)?)
+        let undecodable = |source| ApplyError::Undecodable { group, index: position.index, source };
+        Some(match decode_entry(data).map_err(undecodable)? {
+            LogCommand::Plain(command) => {
+                Effect::Done { outcome: run(rows, group, &mut state, command)?, deduplicated: false }
+            }
+            LogCommand::Once(once, command) => {
+                let mut remembered = Remembered::of(rows, group, position.index, &mut state);
+                remembered.run_once(&once, command)?
+            }
+        })
     };
     state.applied_index = position.index;
     state.applied_term = position.term;
     rows.set_state(group, state);
-    Ok(outcome)
+    Ok(effect)
 }
 
-fn run(
+/// Runs a command against the rows, whatever came before.
+pub(crate) fn run(
     rows: &mut dyn WriteRows,
     group: GroupId,
     state: &mut GroupState,
@@ -123,16 +152,22 @@ fn conflict(state: &GroupState, old: Option<RowMeta>) -> Outcome {
     Outcome::Conflict { revision: state.revision, current }
 }
 
+/// Takes a row out of the state's sums; a reserved one is in the hash alone.
 pub(crate) fn subtract(state: &mut GroupState, key: &[u8], old: Option<RowMeta>) {
     if let Some(old) = old {
         state.state_hash = state.state_hash.wrapping_sub(row_hash(key, &old));
-        state.keys -= 1;
-        state.bytes -= key.len() as u64 + old.value_bytes;
+        if !is_reserved_key(key) {
+            state.keys -= 1;
+            state.bytes -= key.len() as u64 + old.value_bytes;
+        }
     }
 }
 
+/// Adds a row to the state's sums; a reserved one to the hash alone.
 pub(crate) fn add(state: &mut GroupState, key: &[u8], new: RowMeta) {
     state.state_hash = state.state_hash.wrapping_add(row_hash(key, &new));
-    state.keys += 1;
-    state.bytes += key.len() as u64 + new.value_bytes;
+    if !is_reserved_key(key) {
+        state.keys += 1;
+        state.bytes += key.len() as u64 + new.value_bytes;
+    }
 }

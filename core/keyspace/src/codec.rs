@@ -29,6 +29,8 @@ pub mod kind {
     pub const DELETE: u8 = 2;
     /// [`crate::Command::Txn`].
     pub const TXN: u8 = 16;
+    /// [`crate::LogCommand::Once`]: a command under an idempotency key. Only in a log entry.
+    pub const ONCE: u8 = 32;
     /// [`crate::Query::Get`].
     pub const GET: u8 = 64;
     /// [`crate::Query::Range`].
@@ -94,7 +96,7 @@ pub enum DecodeError {
     },
 }
 
-const COMMAND: &str = "command";
+pub(crate) const COMMAND: &str = "command";
 const QUERY: &str = "query";
 const OUTCOME: &str = "outcome";
 const ANSWER: &str = "answer";
@@ -260,7 +262,7 @@ fn decode_page(mut body: &[u8]) -> Result<QueryAnswer, DecodeError> {
     Ok(QueryAnswer::Range { revision: head.revision, items, next: head.next })
 }
 
-fn encode(kind: u8, body: &impl Message) -> Vec<u8> {
+pub(crate) fn encode(kind: u8, body: &impl Message) -> Vec<u8> {
     let mut data = Vec::with_capacity(2 + body.encoded_len());
     data.extend_from_slice(&[FORMAT_VERSION, kind]);
     body.encode_raw(&mut data);
@@ -274,7 +276,7 @@ fn encode_parts(kind: u8, append: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 /// Checks the version; the kind and the body remain.
-fn open<'a>(what: &'static str, data: &'a [u8]) -> Result<(u8, &'a [u8]), DecodeError> {
+pub(crate) fn open<'a>(what: &'static str, data: &'a [u8]) -> Result<(u8, &'a [u8]), DecodeError> {
     match data {
         [FORMAT_VERSION, kind, body @ ..] => Ok((*kind, body)),
         [version, _, ..] => Err(DecodeError::Version { what, version: *version }),
@@ -288,7 +290,7 @@ fn lenient<M: Message + Default>(what: &'static str, body: &[u8]) -> Result<M, D
 
 /// Refuses unknown fields. Skipping one, repeating one, or spelling a number or a default at length
 /// all leave a message whose own encoding is shorter than the input, so comparing lengths suffices.
-fn strict<M: Message + Default>(what: &'static str, body: &[u8]) -> Result<M, DecodeError> {
+pub(crate) fn strict<M: Message + Default>(what: &'static str, body: &[u8]) -> Result<M, DecodeError> {
     let message: M = lenient(what, body)?;
     if message.encoded_len() != body.len() {
         return Err(DecodeError::NotCanonical { what });

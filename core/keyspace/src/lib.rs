@@ -6,15 +6,18 @@
 pub mod apply;
 pub mod codec;
 pub mod command;
+pub mod entry;
 mod messages;
 pub mod prefix;
 pub mod query;
+mod remembered;
 pub mod txn;
 pub mod validate;
 
-pub use apply::{ApplyError, apply};
+pub use apply::{ApplyError, Effect, apply};
 pub use codec::DecodeError;
 pub use command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
+pub use entry::{IdempotencyKey, LogCommand, Once};
 pub use prefix::prefix_range;
 pub use query::answer;
 pub use txn::{Compare, Keys, Relation, Target, Txn, TxnOp, TxnOutcome, TxnRefusal, TxnResult};

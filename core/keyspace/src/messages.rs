@@ -37,6 +37,21 @@ pub struct DeleteBody {
     pub expect_revision: u64,
 }
 
+/// A command under an idempotency key; the command is encoded as it is without.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct OnceBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub elapsed_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub ttl_ms: u64,
+    #[prost(uint64, tag = "4")]
+    pub keys_max: u64,
+    #[prost(bytes = "vec", tag = "5")]
+    pub command: Vec<u8>,
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GetBody {
     #[prost(bytes = "vec", tag = "1")]

@@ -3,7 +3,7 @@
 
 use storage::{ReadRows, StoreError};
 use types::GroupId;
-use types::limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX};
+use types::limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX, RESERVED_KEY_PREFIX};
 
 use crate::command::{Item, KeyRange, Query, QueryAnswer};
 use crate::txn;
@@ -19,8 +19,9 @@ pub fn answer(rows: &dyn ReadRows, group: GroupId, query: &Query) -> Result<Quer
         Query::Get { key } => Ok(QueryAnswer::Get { revision, row: rows.get(group, key)? }),
         Query::Range { range, limit, keys_only } => {
             let mut page = Page::new(*limit, *keys_only);
-            if !is_empty(range) {
-                rows.scan(group, &range.start, range.end.as_deref(), &mut |key, row| page.visit(key, row))?;
+            let end = visible_end(range);
+            if range.start.as_slice() < end {
+                rows.scan(group, &range.start, Some(end), &mut |key, row| page.visit(key, row))?;
             }
             Ok(QueryAnswer::Range { revision, items: page.items, next: page.next })
         }
@@ -28,8 +29,10 @@ pub fn answer(rows: &dyn ReadRows, group: GroupId, query: &Query) -> Result<Quer
     }
 }
 
-fn is_empty(range: &KeyRange) -> bool {
-    range.end.as_ref().is_some_and(|end| *end <= range.start)
+/// Where the range ends for a client: the group's own records lie behind all of its keys.
+pub(crate) fn visible_end(range: &KeyRange) -> &[u8] {
+    let end = range.end.as_deref().unwrap_or(&RESERVED_KEY_PREFIX);
+    end.min(&RESERVED_KEY_PREFIX)
 }
 
 /// A page being filled.

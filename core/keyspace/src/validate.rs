@@ -3,7 +3,7 @@
 //! Applying does not check them again: an entry in the log is law, also when a later version has
 //! other limits.
 
-use types::limits::{KEY_BYTES_MAX, RANGE_ITEMS_MAX, VALUE_BYTES_MAX};
+use types::limits::{KEY_BYTES_MAX, RANGE_ITEMS_MAX, RESERVED_KEY_PREFIX, VALUE_BYTES_MAX, is_reserved_key};
 use types::{ErrorCode, Problem};
 
 use crate::command::{Command, Expect, KeyRange, Query};
@@ -66,6 +66,12 @@ impl Query {
 
 pub(crate) fn validate_key(key: &[u8]) -> Result<(), Problem> {
     if (1..=KEY_BYTES_MAX).contains(&key.len()) {
+        if is_reserved_key(key) {
+            return Err(invalid(
+                format!("keys that begin with {} bytes 0xff are reserved", RESERVED_KEY_PREFIX.len()),
+                "use a key that begins with another byte",
+            ));
+        }
         return Ok(());
     }
     Err(invalid(

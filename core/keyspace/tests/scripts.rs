@@ -10,7 +10,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer, answer, apply, codec};
+use keyspace::{
+    Command, Effect, Expect, IdempotencyKey, KeyRange, Once, Outcome, Query, QueryAnswer, answer, apply,
+    codec, entry,
+};
 use memory::MemoryRows;
 use storage::{ReadRows, Row};
 use transactions::{show_txn, txn};
@@ -83,6 +86,14 @@ impl Machine {
                 }
             }
             ["fill", prefix, count] => self.fill(prefix, count.parse().unwrap()),
+            ["once", key, elapsed_ms, ttl_ms, keys_max, ref command @ ..] => {
+                let number = |text: &str| text.parse::<u64>().unwrap();
+                let (elapsed_ms, ttl_ms, keys_max) = (number(elapsed_ms), number(ttl_ms), number(keys_max));
+                match IdempotencyKey::new(bytes(key)) {
+                    Ok(key) => self.once(&Once { key, elapsed_ms, ttl_ms, keys_max }, command),
+                    Err(problem) => format!("{problem}\nnext step: {}", problem.next_step),
+                }
+            }
             ["entry", ref hex @ ..] => self.apply(&hex_bytes(hex)),
             ["get", key] => self.query(&Query::Get { key: bytes(key) }),
             ["range", start, end, ref options @ ..] => {
@@ -110,21 +121,27 @@ impl Machine {
         }
     }
 
+    fn once(&mut self, once: &Once, words: &[&str]) -> String {
+        let command = match *words {
+            ["put", key, value, ref options @ ..] => {
+                Command::Put { key: bytes(key), value: bytes(value), expect: expect(options) }
+            }
+            ["delete", key, ref options @ ..] => Command::Delete { key: bytes(key), expect: expect(options) },
+            _ => panic!("no such command: {words:?}"),
+        };
+        self.apply(&entry::encode_once(once, &command))
+    }
+
     fn apply(&mut self, data: &[u8]) -> String {
         let index = self.rows.state(GROUP).applied_index + 1;
         let position = LogPosition { index, term: self.term };
         match apply(&mut self.rows, GROUP, position, data) {
             Ok(None) => "nothing".to_owned(),
-            Ok(Some(Outcome::Put { revision, create_revision, version })) => {
-                format!("put revision={revision} create_revision={create_revision} version={version}")
+            Ok(Some(Effect::Done { outcome, deduplicated: false })) => show_outcome(outcome),
+            Ok(Some(Effect::Done { outcome, deduplicated: true })) => {
+                format!("deduplicated: {}", show_outcome(outcome))
             }
-            Ok(Some(Outcome::Deleted { revision, existed })) => {
-                format!("deleted revision={revision} existed={existed}")
-            }
-            Ok(Some(Outcome::Conflict { revision, current })) => {
-                format!("conflict revision={revision} current={current}")
-            }
-            Ok(Some(Outcome::Txn(outcome))) => show_txn(&outcome),
+            Ok(Some(Effect::KeyReused)) => "refused: the idempotency key is of another command".to_owned(),
             Err(error) => format!("error: {error}"),
         }
     }
@@ -173,6 +190,17 @@ impl Machine {
         let counted = (state.state_hash, state.keys, state.bytes);
         assert_eq!(counted, self.rows.recount(GROUP), "the state disagrees with the rows");
         format!("{:032x}", state.state_hash)
+    }
+}
+
+fn show_outcome(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Put { revision, create_revision, version } => {
+            format!("put revision={revision} create_revision={create_revision} version={version}")
+        }
+        Outcome::Deleted { revision, existed } => format!("deleted revision={revision} existed={existed}"),
+        Outcome::Conflict { revision, current } => format!("conflict revision={revision} current={current}"),
+        Outcome::Txn(outcome) => show_txn(&outcome),
     }
 }
 

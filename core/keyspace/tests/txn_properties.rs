@@ -6,8 +6,8 @@ mod memory;
 use std::collections::BTreeMap;
 
 use keyspace::{
-    Command, Compare, Item, KeyRange, Keys, Outcome, Query, QueryAnswer, Relation, Target, Txn, TxnOp,
-    TxnOutcome, TxnRefusal, TxnResult, answer, apply, codec,
+    Command, Compare, Effect, Item, KeyRange, Keys, Outcome, Query, QueryAnswer, Relation, Target, Txn,
+    TxnOp, TxnOutcome, TxnRefusal, TxnResult, answer, apply, codec,
 };
 use memory::MemoryRows;
 use proptest::collection::vec;
@@ -228,7 +228,7 @@ proptest! {
             let asked = txn.is_read_only().then(|| answer(&rows, GROUP, &Query::Txn(txn.clone())).unwrap());
             let data = codec::encode_command(&Command::Txn(txn.clone()));
             let outcome = apply(&mut rows, GROUP, LogPosition { index, term: 1 }, &data).unwrap();
-            let Some(Outcome::Txn(outcome)) = outcome else { panic!("{outcome:?}") };
+            let Some(Effect::Done { outcome: Outcome::Txn(outcome), .. }) = outcome else { panic!("{outcome:?}") };
             let expected = model.txn(txn);
             match (&outcome, expected) {
                 (TxnOutcome::Done { revision, succeeded, results }, Some(expected)) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyspace::{Command, Outcome, Query, QueryAnswer, Txn};
+use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer, Txn};
 use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 use types::{ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq};
 use wire::PeerMessage;
@@ -121,6 +121,9 @@ pub struct Request {
 pub enum Op {
     /// Replicated, durable on a majority, then applied.
     Command(Command),
+    /// As [`Op::Command`], but carried out at most once for as long as the key is remembered, however
+    /// often and wherever it is asked. The node tries it again by itself when a leader is lost.
+    Once(IdempotencyKey, Command),
     /// Linearizable read.
     Query(Query),
     /// Of the list of keyspaces, not of a keyspace's keys.

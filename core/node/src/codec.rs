@@ -1,6 +1,7 @@
 //! Requests and answers as they travel between nodes, inside [`wire::message::Forward`] and its reply.
 //! Protocol Buffers, so that fields can be added; numbers are never reused.
 
+use keyspace::IdempotencyKey;
 use keyspace::codec::{
     DecodeError, decode_answer, decode_command, decode_outcome, decode_query, encode_answer, encode_command,
     encode_outcome, encode_query,
@@ -14,7 +15,7 @@ use crate::api::{Op, Reply, ReplyBody, Request};
 struct WireRequest {
     #[prost(string, tag = "1")]
     keyspace: String,
-    #[prost(oneof = "WireOp", tags = "2, 3")]
+    #[prost(oneof = "WireOp", tags = "2, 3, 4")]
     op: Option<WireOp>,
 }
 
@@ -24,6 +25,16 @@ enum WireOp {
     Command(Vec<u8>),
     #[prost(bytes, tag = "3")]
     Query(Vec<u8>),
+    #[prost(message, tag = "4")]
+    Once(WireOnce),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireOnce {
+    #[prost(bytes = "vec", tag = "1")]
+    key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    command: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -72,6 +83,8 @@ struct WireReceipt {
     requested: String,
     #[prost(string, tag = "13")]
     delivered: String,
+    #[prost(bool, tag = "14")]
+    deduplicated: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -92,6 +105,9 @@ struct WireProblem {
 pub fn encode_request(request: &Request) -> Vec<u8> {
     let op = match &request.op {
         Op::Command(command) => WireOp::Command(encode_command(command)),
+        Op::Once(key, command) => {
+            WireOp::Once(WireOnce { key: key.as_bytes().to_vec(), command: encode_command(command) })
+        }
         Op::Query(query) => WireOp::Query(encode_query(query)),
         Op::Catalog(_) => unreachable!("the node asked turns it into requests to the meta group"),
     };
@@ -107,6 +123,10 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
     let op = match wire.op {
         Some(WireOp::Command(bytes)) => Op::Command(decode_command(&bytes)?),
         Some(WireOp::Query(bytes)) => Op::Query(decode_query(&bytes)?),
+        Some(WireOp::Once(once)) => {
+            let key = IdempotencyKey::new(once.key).map_err(|problem| malformed(problem.message))?;
+            Op::Once(key, decode_command(&once.command)?)
+        }
         None => return Err(malformed("request of an unknown kind")),
     };
     Ok(Request { keyspace: wire.keyspace, op })
@@ -168,6 +188,7 @@ fn encode_receipt(receipt: &Receipt) -> WireReceipt {
         attempts: receipt.attempts,
         requested: guarantee_name(receipt.requested).into(),
         delivered: guarantee_name(receipt.delivered).into(),
+        deduplicated: receipt.deduplicated,
     }
 }
 
@@ -190,6 +211,7 @@ fn decode_receipt(wire: WireReceipt) -> Result<Receipt, DecodeError> {
         served_by: NodeId(wire.served_by),
         term: wire.term,
         attempts: wire.attempts,
+        deduplicated: wire.deduplicated,
     })
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Group {
     pub forwards: ForwardsSeen,
     /// The term that recovery found. What this node did as a leader up to it, it no longer knows.
     pub recovered_term: u64,
+    /// When this node, leading in this term, last told the time in an entry with an idempotency key.
+    pub once_stamped: Option<(u64, u64)>,
     /// Entry bytes applied since the last checkpoint began.
     pub applied_bytes: u64,
     pub wants_checkpoint: bool,
@@ -95,6 +97,7 @@ impl Group {
             told: None,
             forwards: ForwardsSeen::default(),
             recovered_term,
+            once_stamped: None,
             applied_bytes: 0,
             wants_checkpoint: false,
         }

@@ -1,6 +1,6 @@
 //! The refusals that a node itself makes, worded once.
 
-use types::{ErrorCode, NodeId, Problem};
+use types::{Applied, ErrorCode, NodeId, Problem};
 
 pub(crate) fn no_quorum_refused(keyspace: &str) -> Problem {
     Problem::not_applied(
@@ -99,5 +99,34 @@ pub(crate) fn no_space() -> Problem {
         ErrorCode::NoSpace,
         "the leader's disk is too full to accept writes; reads go on",
         "free disk space on that node, then send it again",
+    )
+}
+
+pub(crate) fn idempotency_key_reused() -> Problem {
+    Problem::not_applied(
+        ErrorCode::IdempotencyKeyReused,
+        "the idempotency key was used with another request: another key, value, condition or method",
+        "use a new idempotency key for every new request; keep one only to send the same request again",
+    )
+}
+
+/// The same, of a request under an idempotency key: what to do is simpler then.
+pub(crate) fn under_key(problem: Problem) -> Problem {
+    let next_step = "send it again with the same idempotency key: it is carried out at most once";
+    Problem { next_step: next_step.into(), ..problem }
+}
+
+/// What ended the last try of a request of which an earlier try may have been carried out.
+pub(crate) fn after_a_try(problem: Problem) -> Problem {
+    let message =
+        format!("{}; an earlier try, whose leader was lost, may have been applied", problem.message);
+    under_key(Problem { applied: Applied::Unknown, message, ..problem })
+}
+
+pub(crate) fn txn_under_key() -> Problem {
+    Problem::not_applied(
+        ErrorCode::InvalidArgument,
+        "a transaction cannot have an idempotency key in this version",
+        "compare a version or a value in the transaction, so that its repetition changes nothing",
     )
 }

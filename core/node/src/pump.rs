@@ -1,6 +1,6 @@
 //! One group's turn in a poll: propose, ask for read confirmations, drain the engine, apply, answer.
 
-use keyspace::Outcome;
+use keyspace::{Effect, IdempotencyKey, Once, Outcome};
 use raft_group::{GroupOutput, ProposeError, ReadError};
 use storage::ReadRows;
 use types::{Acks, Entry, GroupId, Guarantee, LogPosition, Now, Receipt, Role};
@@ -46,6 +46,8 @@ impl Node {
         let mut ids = Vec::new();
         let mut commands = Vec::new();
         let mut bytes = 0;
+        // Whether a command of this proposal has told the time.
+        let mut stamped = false;
         let overlay_full = self.store.overlay_bytes() >= 2 * self.config.limits.overlay_bytes;
         while let Some(&id) = group.proposing.front() {
             // A request that was answered meanwhile, or is about to be refused since its deadline
@@ -55,7 +57,6 @@ impl Node {
                 group.proposing.pop_front();
                 continue;
             };
-            let Op::Command(command) = &request.op else { unreachable!("only commands are proposed") };
             if overlay_full {
                 let problem =
                     problems::overloaded("applied writes in memory", 2 * self.config.limits.overlay_bytes);
@@ -63,7 +64,15 @@ impl Node {
                 self.answer(id, Err(problem));
                 continue;
             }
-            let command = keyspace::codec::encode_command(command);
+            let command = match &request.op {
+                Op::Command(command) => keyspace::codec::encode_command(command),
+                Op::Once(key, command) => {
+                    let once = self.once(now, group, key, stamped);
+                    stamped = true;
+                    keyspace::entry::encode_once(&once, command)
+                }
+                Op::Query(_) | Op::Catalog(_) => unreachable!("only commands are proposed"),
+            };
             if bytes > 0 && bytes + command.len() > PROPOSE_BYTES_MAX {
                 break;
             }
@@ -77,6 +86,9 @@ impl Node {
         }
         match group.raft.propose(commands) {
             Ok(proposed) => {
+                if stamped {
+                    group.once_stamped = Some((proposed.term, now.mono_ms));
+                }
                 for (index, id) in (proposed.first_index..).zip(ids) {
                     group.proposed.insert((index, proposed.term), id);
                     self.requests.place(id, Place::Proposed(group.id, index));
@@ -94,6 +106,38 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// What an entry says beside its idempotency key. The first of a proposal tells the time that passed
+    /// since the last proposal of this leader's term that told it: those of one term are committed in
+    /// order, and terms follow each other, so that no time is ever counted twice.
+    fn once(&self, now: Now, group: &Group, key: &IdempotencyKey, stamped: bool) -> Once {
+        let elapsed_ms = match group.once_stamped {
+            Some((term, at_ms)) if term == group.raft.term() && !stamped => now.mono_ms.saturating_sub(at_ms),
+            _ => 0,
+        };
+        let limits = &self.config.limits;
+        Once {
+            key: self.remembered_key(group, key),
+            elapsed_ms,
+            ttl_ms: limits.idempotency_ttl_ms,
+            keys_max: limits.idempotency_keys_max,
+        }
+    }
+
+    #[cfg(not(feature = "planted"))]
+    fn remembered_key(&self, _: &Group, key: &IdempotencyKey) -> IdempotencyKey {
+        key.clone()
+    }
+
+    /// With the planted bug, no leader knows the keys of the leaders before it.
+    #[cfg(feature = "planted")]
+    fn remembered_key(&self, group: &Group, key: &IdempotencyKey) -> IdempotencyKey {
+        if self.config.planted != Some(raft_group::Planted::KeysForgottenByNextLeader) {
+            return key.clone();
+        }
+        let of_term = [key.as_bytes(), &group.raft.term().to_le_bytes()].concat();
+        IdempotencyKey::new(of_term).unwrap_or_else(|_| key.clone())
     }
 
     fn ask_reads(&mut self, now: Now, group: &mut Group) {
@@ -170,10 +214,12 @@ impl Node {
             let position = LogPosition { index: entry.index, term: entry.term };
             #[cfg(feature = "planted")]
             let entry = &crate::planted::damage(self.config.planted, entry);
-            let outcome = keyspace::apply(&mut self.store, group.id, position, &entry.data)
+            let effect = keyspace::apply(&mut self.store, group.id, position, &entry.data)
                 .map_err(|error| fatal(group.id, entry.index, error))?;
             group.applied_bytes += entry.data.len() as u64;
-            if group.id == GroupId::META && matches!(outcome, Some(Outcome::Put { .. })) {
+            if group.id == GroupId::META
+                && matches!(effect, Some(Effect::Done { outcome: Outcome::Put { .. }, .. }))
+            {
                 self.to_start = meta::keyspaces(&self.store)?;
             }
             let mut own = None;
@@ -186,7 +232,11 @@ impl Node {
                     self.requests.retry(id, 0);
                 }
             }
-            let (Some(id), Some(outcome)) = (own, outcome) else { continue };
+            let (Some(id), Some(effect)) = (own, effect) else { continue };
+            let Effect::Done { outcome, deduplicated } = effect else {
+                self.answer(id, Err(problems::idempotency_key_reused()));
+                continue;
+            };
             let held_by = group.raft.matched_count(entry.index).max(quorum);
             let acks = Acks {
                 required: quorum,
@@ -194,7 +244,7 @@ impl Node {
                 of: self.config.members.len() as u32,
                 durable: held_by,
             };
-            self.answer_with(id, ReplyBody::Outcome(outcome), role, entry.term, acks);
+            self.answer_with(id, ReplyBody::Outcome(outcome), role, entry.term, acks, deduplicated);
         }
         if let Some(last) = entries.last() {
             group.raft.applied(last.index);
@@ -218,13 +268,21 @@ impl Node {
                 let acks =
                     Acks { required: quorum, got: quorum, of: self.config.members.len() as u32, durable: 0 };
                 // Of the leader that was confirmed, also when it is deposed by now.
-                self.answer_with(id, ReplyBody::Answer(answer), Role::Leader, term, acks);
+                self.answer_with(id, ReplyBody::Answer(answer), Role::Leader, term, acks, false);
             }
         }
         Ok(())
     }
 
-    fn answer_with(&mut self, id: u64, body: ReplyBody, role: Role, term: u64, acks: Acks) {
+    fn answer_with(
+        &mut self,
+        id: u64,
+        body: ReplyBody,
+        role: Role,
+        term: u64,
+        acks: Acks,
+        deduplicated: bool,
+    ) {
         let Some(waiting) = self.requests.get(id) else { return };
         let receipt = Receipt {
             keyspace: waiting.request.keyspace.clone(),
@@ -237,6 +295,7 @@ impl Node {
             role,
             term,
             attempts: waiting.attempts,
+            deduplicated,
         };
         self.answer(id, Ok(Reply { body, receipt }));
     }
@@ -265,13 +324,12 @@ impl Node {
             }
         }
         if leader.is_some() {
-            // A read does no harm twice: it need not wait for a leader that may be gone.
+            // A read does no harm twice, nor does a write under an idempotency key: they need not wait for
+            // a leader that may be gone.
             let elsewhere =
                 |place| matches!(place, Place::Forwarded(at, to) if at == group.id && Some(to) != leader);
             for id in self.requests.at(elsewhere) {
-                if self.requests.get(id).is_some_and(Waiting::is_query) {
-                    self.requests.retry(id, 0);
-                }
+                self.requests.retry_repeatable(id, 0);
             }
         }
         self.outbox.push(Output::Event(NodeEvent::Role { group: group.id, role, term, leader }));

@@ -55,12 +55,19 @@ pub(crate) struct Waiting {
     pub not_before_ms: u64,
     /// Tries so far.
     pub attempts: u32,
+    /// Whether an earlier try may have been carried out, or may yet be.
+    pub maybe_applied: bool,
     pub place: Place,
 }
 
 impl Waiting {
     pub(crate) fn is_query(&self) -> bool {
         matches!(self.request.op, Op::Query(_))
+    }
+
+    /// Whether it is a write that may be tried again though an earlier try may have been carried out.
+    pub(crate) fn is_once(&self) -> bool {
+        matches!(self.request.op, Op::Once(..))
     }
 }
 
@@ -84,7 +91,9 @@ impl Requests {
         self.deadlines.insert((deadline_ms, id));
         self.unrouted.insert(id);
         let place = Place::Unrouted;
-        self.waiting.insert(id, Waiting { origin, request, deadline_ms, not_before_ms: 0, attempts, place });
+        let waiting =
+            Waiting { origin, request, deadline_ms, not_before_ms: 0, attempts, maybe_applied: false, place };
+        self.waiting.insert(id, waiting);
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Waiting> {
@@ -113,6 +122,18 @@ impl Requests {
             waiting.not_before_ms = not_before_ms;
             self.unrouted.insert(id);
         }
+    }
+
+    /// Back to looking for a leader, though this try may have been carried out, if the request allows
+    /// it: a read, or a write under an idempotency key. Answers whether it does.
+    pub(crate) fn retry_repeatable(&mut self, id: u64, not_before_ms: u64) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return true };
+        if !waiting.is_query() && !waiting.is_once() {
+            return false;
+        }
+        waiting.maybe_applied |= waiting.is_once();
+        self.retry(id, not_before_ms);
+        true
     }
 
     /// Gives a request a new number, which it answers. Late answers to its old one then match nothing.

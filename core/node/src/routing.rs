@@ -1,6 +1,7 @@
 //! From a request to its leader and back: local, forwarded, or refused with the reason.
 
-use types::{GroupId, NodeId, Now, Problem, Role};
+use keyspace::Command;
+use types::{Applied, GroupId, NodeId, Now, Problem, Role};
 use wire::{
     PeerBody, PeerMessage,
     message::{Forward, ForwardReply, RaftKind},
@@ -42,8 +43,10 @@ impl Node {
             let role = group.raft.role();
             match (role, group.raft.leader(), waiting.origin) {
                 (Role::Leader, _, _) => match &waiting.request.op {
-                    Op::Command(_) if !self.entries_accepted => self.answer(id, Err(problems::no_space())),
-                    Op::Command(_) => {
+                    Op::Command(_) | Op::Once(..) if !self.entries_accepted => {
+                        self.answer(id, Err(problems::no_space()))
+                    }
+                    Op::Command(_) | Op::Once(..) => {
                         group.proposing.push_back(id);
                         self.requests.place(id, Place::Queued(group_id));
                     }
@@ -69,7 +72,8 @@ impl Node {
     /// Admits a request, or refuses it at once.
     pub(crate) fn take_request(&mut self, origin: Origin, request: Request, deadline_ms: u64, attempts: u32) {
         let valid = match &request.op {
-            Op::Command(command) => command.validate(),
+            Op::Once(_, Command::Txn(_)) => Err(problems::txn_under_key()),
+            Op::Command(command) | Op::Once(_, command) => command.validate(),
             Op::Query(query) => query.validate(),
             Op::Catalog(op) => {
                 let Origin::Client { token } = origin else { unreachable!("only clients ask for it") };
@@ -178,7 +182,7 @@ impl Node {
             let deadline_ms = now.mono_ms + forward.timeout_ms.min(FORWARD_TIMEOUT_MS_MAX);
             return self.take_request(origin, request, deadline_ms, forward.attempt.max(1));
         }
-        let is_command = matches!(request.op, Op::Command(_));
+        let is_command = !matches!(request.op, Op::Query(_));
         let problem = if is_command && forward.term <= group.recovered_term {
             // A copy of it may have come before this node's last stop, and be in the log.
             problems::leader_restarted(self.config.node)
@@ -198,6 +202,11 @@ impl Node {
             Ok(Err(problem)) if is_misrouted(&problem) => {
                 self.requests.retry(reply.id, now.mono_ms + 2 * self.config.timing.tick_ms);
             }
+            Ok(Err(problem)) if problem.applied == Applied::Unknown => {
+                if !self.requests.retry_repeatable(reply.id, now.mono_ms + 2 * self.config.timing.tick_ms) {
+                    self.answer(reply.id, Err(problem));
+                }
+            }
             Ok(result) => self.answer(reply.id, result),
             Err(error) => self.disconnect(from, format!("an answer cannot be read: {error}")),
         }
@@ -212,9 +221,8 @@ impl Node {
         let ended = self.sending.drop_where(|_, to| to == peer);
         self.report_ended(ended);
         for id in self.requests.at(|place| matches!(place, Place::Forwarded(_, leader) if leader == peer)) {
-            match self.requests.get(id) {
-                Some(waiting) if waiting.is_query() => self.requests.retry(id, 0),
-                _ => self.answer(id, Err(problems::leader_lost(peer))),
+            if !self.requests.retry_repeatable(id, 0) {
+                self.answer(id, Err(problems::leader_lost(peer)));
             }
         }
     }
@@ -279,6 +287,12 @@ impl Node {
     /// Ends a request.
     pub(crate) fn answer(&mut self, id: u64, result: Result<Reply, Problem>) {
         if let Some(waiting) = self.requests.remove(id) {
+            let under_key = waiting.is_once();
+            let result = result.map_err(|problem| match waiting.maybe_applied {
+                true => problems::after_a_try(problem),
+                false if under_key && problem.applied == Applied::Unknown => problems::under_key(problem),
+                false => problem,
+            });
             self.reply(waiting.origin, result);
         }
     }

@@ -217,7 +217,9 @@ impl Node {
     pub(crate) fn begin_install(&mut self, group: &mut Group, position: LogPosition) -> Result<(), Fatal> {
         let receiving = group.receiving.take().expect("an accepted snapshot was staged first");
         for id in std::mem::take(&mut group.proposed).into_values() {
-            self.answer(id, Err(problems::replaced_by_snapshot()));
+            if !self.requests.retry_repeatable(id, 0) {
+                self.answer(id, Err(problems::replaced_by_snapshot()));
+            }
         }
         let Receiving { from, transfer, next, staging, .. } = receiving;
         group.installing = Some(Installing { position, from, transfer, last: next - 1, held: Vec::new() });

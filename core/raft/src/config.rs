@@ -17,6 +17,9 @@ pub enum Planted {
     GroupByCount,
     /// Transactions take their first branch whatever their compares say. Done by the node, not by the group.
     TxnIgnoresCompares,
+    /// Nodes hide from each leader which idempotency keys were used under the leaders before it. A bug
+    /// of the node's, not of a group's.
+    KeysForgottenByNextLeader,
 }
 
 /// One group's configuration on one node.

@@ -18,6 +18,10 @@ pub struct Row {
     pub value: Vec<u8>,
 }
 
+/// Longest value of a row with a reserved key, in bytes: it is stored in the row itself, so that
+/// several records can share one revision.
+pub const RECORD_BYTES_MAX: usize = 64;
+
 /// A row without its value: what deciding about a write needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowMeta {
@@ -68,11 +72,12 @@ pub struct GroupState {
     pub applied_term: u64,
     /// Revision of the last change; 0 before the first.
     pub revision: u64,
-    /// Wrapping sum of the hashes of all live rows (see `docs/internals/state-hash.md`).
+    /// Wrapping sum of the hashes of all live rows (see `docs/internals/state-hash.md`), those with a
+    /// reserved key included.
     pub state_hash: u128,
-    /// Live keys.
+    /// Live keys, without reserved ones.
     pub keys: u64,
-    /// Bytes of live keys and values.
+    /// Bytes of live keys and values, without those of reserved keys.
     pub bytes: u64,
 }
 
@@ -107,7 +112,9 @@ pub trait ReadRows {
 
 /// Changing one group's rows, while applying one entry.
 pub trait WriteRows: ReadRows {
-    /// Puts a row, whose `mod_revision` is above the revision of the group's state.
+    /// Puts a row, whose `mod_revision` is above the revision of the group's state. The row of a
+    /// reserved key may have that revision itself, and has a value of at most
+    /// [`RECORD_BYTES_MAX`] bytes.
     fn put(&mut self, group: GroupId, key: &[u8], row: Row);
     /// Removes a row; of a key that is not there, does nothing.
     fn delete(&mut self, group: GroupId, key: &[u8]);

@@ -18,6 +18,8 @@ pub enum ErrorCode {
     Overloaded,
     /// The key is not at the expected revision.
     Conflict,
+    /// The idempotency key was used with another request.
+    IdempotencyKeyReused,
     /// There is no such key.
     KeyNotFound,
     /// There is no such keyspace.
@@ -36,12 +38,13 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the reference pages.
-    pub const ALL: [ErrorCode; 12] = [
+    pub const ALL: [ErrorCode; 13] = [
         ErrorCode::NoQuorum,
         ErrorCode::NotLeader,
         ErrorCode::DeadlineExceeded,
         ErrorCode::Overloaded,
         ErrorCode::Conflict,
+        ErrorCode::IdempotencyKeyReused,
         ErrorCode::KeyNotFound,
         ErrorCode::KeyspaceNotFound,
         ErrorCode::InvalidArgument,
@@ -59,6 +62,7 @@ impl ErrorCode {
             ErrorCode::DeadlineExceeded => "DEADLINE_EXCEEDED",
             ErrorCode::Overloaded => "OVERLOADED",
             ErrorCode::Conflict => "CONFLICT",
+            ErrorCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             ErrorCode::KeyNotFound => "KEY_NOT_FOUND",
             ErrorCode::KeyspaceNotFound => "KEYSPACE_NOT_FOUND",
             ErrorCode::InvalidArgument => "INVALID_ARGUMENT",

@@ -34,6 +34,16 @@ pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const FRAME_MESSAGES_MAX: usize = 4_096;
 /// Uncompressed bytes of one snapshot chunk.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// Longest idempotency key, in bytes; a UUID has 36. The record is a row, which repeats it twice.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Keys that begin so are the group's own records and no client's. They sort behind all others, and no
+/// text in UTF-8 has the byte `0xff`.
+pub const RESERVED_KEY_PREFIX: [u8; 8] = [0xff; 8];
+
+/// Whether a key is kept for the group's own records: see [`RESERVED_KEY_PREFIX`].
+pub fn is_reserved_key(key: &[u8]) -> bool {
+    key.starts_with(&RESERVED_KEY_PREFIX)
+}
 
 /// Bounds that depend on the machine; the simulator uses small ones to reach rare paths quickly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +66,11 @@ pub struct Limits {
     pub store_cache_bytes: usize,
     /// Client writes are refused with `NO_SPACE` while the disk has less than this free.
     pub disk_free_bytes_min: u64,
+    /// How long an idempotency key is remembered at least, unless `idempotency_keys_max` newer ones
+    /// were used.
+    pub idempotency_ttl_ms: u64,
+    /// Most idempotency keys that a group remembers.
+    pub idempotency_keys_max: u64,
 }
 
 impl Default for Limits {
@@ -70,6 +85,8 @@ impl Default for Limits {
             segment_bytes: 32 * MIB,
             store_cache_bytes: 128 * MIB as usize,
             disk_free_bytes_min: 128 * MIB,
+            idempotency_ttl_ms: 24 * 60 * 60 * 1000,
+            idempotency_keys_max: 100_000,
         }
     }
 }

@@ -73,4 +73,8 @@ pub struct Receipt {
     pub term: u64,
     /// Times the request was tried inside the cluster, 1 when the first try was answered.
     pub attempts: u32,
+    /// Whether this repeats the stored outcome of an earlier request with the same idempotency key:
+    /// then nothing was changed this time.
+    #[serde(default)]
+    pub deduplicated: bool,
 }

@@ -12,13 +12,14 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use clap::CommandFactory;
 use serde_json::json;
+use types::Applied;
 use types::limits::{RANGE_ITEMS_MAX, VALUE_BYTES_MAX};
 
 use crate::{
     args::{Cli, Completions, Delete, Explain, Get, List, Put},
     client::{
-        Answer, Condition, ListedItem, Repeat,
-        api::{PageRequest, encode},
+        Answer, CallError, Condition, ListedItem, Repeat,
+        api::{Keyspace, PageRequest, encode},
     },
     failure::{Exit, Failure},
     output::say,
@@ -37,9 +38,30 @@ pub async fn put(args: Put, json: bool) -> Result<(), Failure> {
         None => Condition::Always,
     };
     let key = args.key.bytes();
-    let answer = args.connection.keyspace()?.put(&key, value, condition, Repeat::OnceApplied).await?;
+    let (keyspace, repeat) = under_key(args.connection.keyspace()?, args.idempotency_key.as_deref());
+    let answer = keyspace.put(&key, value, condition, repeat).await;
+    let answer = answer.map_err(|error| failure(error, args.idempotency_key.is_some()))?;
     print_change("written", &key, &answer, args.receipt, json);
     Ok(())
+}
+
+/// With an idempotency key a change may be sent again, whatever became of it.
+fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
+    match key {
+        Some(key) => (keyspace.under_key(key), Repeat::Idempotent),
+        None => (keyspace, Repeat::OnceApplied),
+    }
+}
+
+/// Why a change failed. Under an idempotency key there is no need to find out what became of it.
+fn failure(error: CallError, under_key: bool) -> Failure {
+    let failure = Failure::from(error);
+    match failure.applied {
+        Some(Applied::Unknown) if under_key => {
+            failure.next("send it again with the same --idempotency-key: it is carried out at most once")
+        }
+        _ => failure,
+    }
 }
 
 /// `quorate delete`.
@@ -49,7 +71,9 @@ pub async fn put(args: Put, json: bool) -> Result<(), Failure> {
 pub async fn delete(args: Delete, json: bool) -> Result<(), Failure> {
     let condition = args.if_revision.map_or(Condition::Always, Condition::Revision);
     let key = args.key.bytes();
-    let answer = args.connection.keyspace()?.delete(&key, condition, Repeat::OnceApplied).await?;
+    let (keyspace, repeat) = under_key(args.connection.keyspace()?, args.idempotency_key.as_deref());
+    let answer = keyspace.delete(&key, condition, repeat).await;
+    let answer = answer.map_err(|error| failure(error, args.idempotency_key.is_some()))?;
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     if body["existed"] == false {
         let message = format!("there is no key {}; nothing was changed", readable(&key));

@@ -136,6 +136,64 @@ async fn conditions_hold_or_nothing_happens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_with_an_idempotency_key_happens_once() {
+    let (_directory, node) = node().await;
+    let first = put(&node, "stock", "10", &[("Idempotency-Key", "\"order 17\"")]).await;
+    assert_eq!(first.status(), StatusCode::CREATED);
+    let etag = header(&first, "etag");
+    let first: Value = first.json().await.unwrap();
+    assert_eq!(first["receipt"]["deduplicated"], false);
+    put(&node, "stock", "9", &[]).await;
+
+    // A late copy of the first write does not undo the second.
+    let again = put(&node, "stock", "10", &[("Idempotency-Key", "\"order 17\"")]).await;
+    assert_eq!((again.status(), header(&again, "etag")), (StatusCode::CREATED, etag));
+    let receipt: Value = serde_json::from_str(&header(&again, "quorate-receipt")).unwrap();
+    let again: Value = again.json().await.unwrap();
+    assert_eq!((&again["receipt"], &receipt["deduplicated"]), (&receipt, &true.into()));
+    for field in ["revision", "create_revision", "version"] {
+        assert_eq!(again[field], first[field], "{field}");
+    }
+    assert_eq!(get(&node, &format!("{KEYS}stock"), &[]).await.text().await.unwrap(), "9");
+
+    for (key, value, condition) in [("stock", "11", None), ("other", "10", None), ("stock", "10", Some("*"))]
+    {
+        let mut headers = vec![("Idempotency-Key", "\"order 17\"")];
+        headers.extend(condition.map(|condition| ("If-Match", condition)));
+        let refused = problem(put(&node, key, value, &headers).await, 422, "IDEMPOTENCY_KEY_REUSED").await;
+        assert_eq!(refused["applied"], "not_applied");
+    }
+
+    // A conflict is an answer too, and a bare word is a key.
+    let headers = [("Idempotency-Key", "b-1"), ("If-None-Match", "*")];
+    let conflict = problem(put(&node, "stock", "0", &headers).await, 412, "CONFLICT").await;
+    let delete = |key: &'static str| {
+        let headers = [("Idempotency-Key", key)];
+        let (node, path) = (&node, format!("{KEYS}stock"));
+        async move { send(node, Method::DELETE, &path, &headers, Vec::new()).await }
+    };
+    let deleted: Value = delete("c-1").await.json().await.unwrap();
+    assert_eq!(deleted["existed"], true);
+    let again = problem(put(&node, "stock", "0", &headers).await, 412, "CONFLICT").await;
+    assert_eq!(again["current_revision"], conflict["current_revision"]);
+    assert_eq!(again["receipt"]["deduplicated"], true);
+    put(&node, "stock", "back", &[]).await;
+    let again: Value = delete("\"c-1\"").await.json().await.unwrap();
+    assert_eq!((&again["existed"], &again["revision"]), (&deleted["existed"], &deleted["revision"]));
+    assert_eq!(get(&node, &format!("{KEYS}stock"), &[]).await.text().await.unwrap(), "back");
+
+    for malformed in ["", "\"\"", "\"a", "a b", "\"a\";x=1"] {
+        let answer = put(&node, "stock", "x", &[("Idempotency-Key", malformed)]).await;
+        problem(answer, 400, "INVALID_ARGUMENT").await;
+    }
+    let reserved = format!("{}x", "%FF".repeat(8));
+    problem(put(&node, &reserved, "x", &[]).await, 400, "INVALID_ARGUMENT").await;
+    let hash: Value = get(&node, "/v1/keyspaces/default/hash?verify=true", &[]).await.json().await.unwrap();
+    assert_eq!(hash["verified"]["matches"], true, "{hash}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_and_values_are_any_bytes() {
     let (_directory, node) = node().await;
     let keys =

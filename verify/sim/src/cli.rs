@@ -75,7 +75,11 @@ fn parse_planted(text: &str) -> Result<raft_group::Planted, String> {
         "ack-before-fsync" => Ok(raft_group::Planted::AckBeforeFsync),
         "vote-not-persisted" => Ok(raft_group::Planted::VoteNotPersisted),
         "txn-ignores-compares" => Ok(raft_group::Planted::TxnIgnoresCompares),
-        _ => Err("there are ack-before-fsync, vote-not-persisted and txn-ignores-compares".into()),
+        "group-by-count" => Ok(raft_group::Planted::GroupByCount),
+        "keys-forgotten-by-next-leader" => Ok(raft_group::Planted::KeysForgottenByNextLeader),
+        _ => Err("there are ack-before-fsync, vote-not-persisted, txn-ignores-compares, group-by-count and \
+                  keys-forgotten-by-next-leader"
+            .into()),
     }
 }
 

@@ -12,6 +12,7 @@ use types::{Applied, Contract, ErrorCode, NodeId, Problem};
 use crate::{
     dice::Dice,
     failure::Broken,
+    keyed::{Keyed, Try},
     plan::{CONFIGURED, KEYSPACES, Plan},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
@@ -57,6 +58,8 @@ pub struct Waiting {
     pub delivered: Option<u64>,
     /// The task of the finale that it does.
     pub task: Option<Task>,
+    /// The idempotency key it is sent under.
+    pub try_of: Option<Try>,
 }
 
 /// Something that must succeed once the world is healed.
@@ -98,15 +101,18 @@ pub struct Ended {
 /// All clients.
 #[derive(Debug)]
 pub struct Clients {
-    dice: Dice,
+    pub(crate) dice: Dice,
     keys: u64,
+    transactions: bool,
     value_bytes: u64,
+    /// What each client does under an idempotency key, until it leaves it.
+    pub(crate) keyed: Vec<Option<Keyed>>,
     /// Last revision that each client saw of each key.
     known: Vec<BTreeMap<(usize, String), u64>>,
     /// What each client last saw of the accounts of each keyspace.
     audited: Vec<BTreeMap<usize, Vec<Account>>>,
-    waiting: BTreeMap<u64, Waiting>,
-    tokens: u64,
+    pub(crate) waiting: BTreeMap<u64, Waiting>,
+    pub(crate) tokens: u64,
     /// What was asked and told, by keyspace.
     pub histories: Vec<History>,
     /// What the finale still wants done.
@@ -119,7 +125,9 @@ impl Clients {
         Clients {
             dice,
             keys: plan.keys,
+            transactions: plan.transactions,
             value_bytes: plan.value_bytes,
+            keyed: vec![None; plan.clients as usize],
             known: vec![BTreeMap::new(); plan.clients as usize],
             audited: vec![BTreeMap::new(); plan.clients as usize],
             waiting: BTreeMap::new(),
@@ -153,7 +161,7 @@ impl Clients {
     pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
         let keyspace = self.dice.below(KEYSPACES.len() as u64) as usize;
         let node = NodeId(self.dice.below(nodes));
-        let number = self.dice.below(self.keys + 1);
+        let number = self.dice.below(self.keys + u64::from(self.transactions));
         let key = if number == self.keys { TOGETHER.to_string() } else { format!("k{number}") };
         let mut value = self.value();
         if key == TOGETHER {
@@ -166,12 +174,12 @@ impl Clients {
             0..24 => Wish::One(Action::Write { key, value }),
             24..48 => Wish::One(Action::Read { key }),
             48..56 => Wish::One(Action::Delete { key }),
-            56..66 => {
+            56..66 if self.transactions => {
                 let known = self.audited[client].get(&keyspace).map(Vec::as_slice);
                 Wish::Transfer(Transfer::draw(&mut self.dice, known))
             }
-            66..72 => Wish::Audit { by_range: self.dice.chance(300) },
-            72..96 => {
+            66..72 if self.transactions => Wish::Audit { by_range: self.dice.chance(300) },
+            56..96 => {
                 let known = self.known[client].get(&(keyspace, key.clone())).copied();
                 let expected_revision = if self.dice.chance(150) { 0 } else { known.unwrap_or(0) };
                 Wish::One(Action::Cas { key, expected_revision, value })
@@ -179,6 +187,12 @@ impl Clients {
             _ => Wish::Range(self.keys()),
         };
         let timeout_ms = self.dice.pick(&[100, 500, 2_000, 4_000]);
+        if let Wish::One(action) = &wish
+            && !matches!(action, Action::Read { .. })
+            && self.dice.chance(400)
+        {
+            self.begin_keyed(client, now_us, keyspace, action.clone());
+        }
         self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None)
     }
 
@@ -210,9 +224,13 @@ impl Clients {
             let invoked = self.histories[keyspace].invoke(process, now_us, action);
             invoked.expect("a client does one thing at a time");
         }
-        let request = Request { keyspace: KEYSPACES[keyspace].to_string(), op: op(&wish) };
+        let (op, try_of) = match &mut self.keyed[client] {
+            Some(keyed) => (keyed.op(op(&wish)), Some(Try::First)),
+            None => (op(&wish), None),
+        };
+        let request = Request { keyspace: KEYSPACES[keyspace].to_string(), op };
         let delivered = None;
-        let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task };
+        let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task, try_of };
         self.waiting.insert(self.tokens, waiting);
         self.tokens
     }
@@ -220,6 +238,8 @@ impl Clients {
     /// The request never reached a node, or what reached it is lost: `applied` says what is known.
     pub fn lose(&mut self, now_us: u64, token: u64, applied: Applied) -> Option<Ended> {
         let waiting = self.waiting.remove(&token)?;
+        let ended = Ended { client: waiting.client, ok: false };
+        let Some(applied) = self.after_failure(&waiting, now_us, applied) else { return Some(ended) };
         let completion = || match applied {
             Applied::NotApplied => Completion::Fail { current: None },
             Applied::Applied | Applied::Unknown => Completion::Unknown,
@@ -228,7 +248,7 @@ impl Clients {
             self.complete(waiting.keyspace, process, now_us, completion());
         }
         self.tasks.extend(waiting.task);
-        Some(Ended { client: waiting.client, ok: false })
+        Some(ended)
     }
 
     /// A node answers.
@@ -251,6 +271,7 @@ impl Clients {
                 return Ok(Ended { client: waiting.client, ok: true });
             }
             Err(problem) => {
+                self.check_refusal(token, problem)?;
                 let ended = self.lose(now_us, token, problem.applied);
                 return Ok(ended.expect("it was waiting"));
             }
@@ -292,6 +313,9 @@ impl Clients {
             }
         };
         let waiting = self.waiting.remove(&token).expect("it was just found");
+        if self.after_success(&waiting, reply)? {
+            return Ok(Ended { client: waiting.client, ok: true });
+        }
         for ((process, action), completion) in
             processes(waiting.client, &waiting.wish).into_iter().zip(completions)
         {
@@ -313,13 +337,13 @@ impl Clients {
         self.known[waiting.client].insert((waiting.keyspace, key.to_string()), revision);
     }
 
-    fn complete(&mut self, keyspace: usize, process: u64, now_us: u64, completion: Completion) {
+    pub(crate) fn complete(&mut self, keyspace: usize, process: u64, now_us: u64, completion: Completion) {
         let completed = self.histories[keyspace].complete(process, now_us, completion);
         completed.expect("the completion is of the open operation");
     }
 
     /// A value that no other write has.
-    fn value(&mut self) -> String {
+    pub(crate) fn value(&mut self) -> String {
         let longest = if self.dice.chance(20) { 4 * self.value_bytes } else { self.value_bytes };
         let filler = self.dice.below(longest + 1) as usize;
         format!("v{}{}", self.tokens + 1, ".".repeat(filler))
@@ -339,7 +363,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     }
 }
 
-fn op(wish: &Wish) -> Op {
+pub(crate) fn op(wish: &Wish) -> Op {
     let put = |key: &str, value: &str, expect| {
         Op::Command(Command::Put { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec(), expect })
     };

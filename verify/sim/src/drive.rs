@@ -269,6 +269,7 @@ impl World {
             acks.of as u64 == self.plan.nodes && acks.required >= quorum && acks.got >= acks.required;
         let durable = !command || acks.durable >= acks.required;
         if counted && durable && acks.durable <= acks.of && acks.got <= acks.of {
+            self.counts.add("deduplicated", reply.receipt.deduplicated.into());
             self.counts.add("forwarded_requests", (reply.receipt.attempts > 1).into());
             return Ok(());
         }

@@ -60,7 +60,9 @@ impl World {
     }
 
     pub(crate) fn on_converge(&mut self) -> Result<(), Broken> {
-        let busy = self.clients.all_waiting().next().is_some() || !self.clients.tasks.is_empty();
+        let busy = self.clients.all_waiting().next().is_some()
+            || !self.clients.tasks.is_empty()
+            || self.clients.any_keyed();
         let (by_us, missing) = match self.stage {
             Stage::Probing { by_us } if busy => (by_us, self.open_tasks()),
             Stage::Probing { by_us } => {

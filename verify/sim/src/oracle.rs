@@ -9,7 +9,7 @@ use types::{GroupId, NodeId, Role, WriteBatch};
 use wire::{PeerBody, PeerMessage, message::RaftKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{catalog::Catalog, durable::DurableLog, failure::Broken, host::Host, together};
+use crate::{catalog::Catalog, durable::DurableLog, effects::Effects, failure::Broken, host::Host, together};
 
 /// What one node last reported of one group, in this boot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +38,8 @@ pub struct Oracle {
     values: BTreeMap<u64, Vec<(GroupId, u64, u64)>>,
     /// Which keyspaces there are.
     pub catalog: Catalog,
+    /// What the committed entries come to, by a second reading of them.
+    pub effects: Effects,
     /// Elections won.
     pub elections: u64,
 }
@@ -89,7 +91,7 @@ impl Oracle {
     ) -> Result<(), Broken> {
         let new = (xxh3_64(data), previous);
         let known = *self.entries.entry((group, index, term)).or_insert_with(|| {
-            let values = match keyspace::codec::decode_command(data) {
+            let values = match keyspace::entry::decode_entry(data).map(|entry| entry.command().clone()) {
                 Ok(keyspace::Command::Put { value, .. }) => vec![value],
                 Ok(keyspace::Command::Txn(txn)) => together::values(txn),
                 _ => Vec::new(),
@@ -157,12 +159,16 @@ impl Oracle {
         }
         for index in before.commit + 1..=now.commit {
             self.check_commit(hosts, &at, group, index, raft)?;
+            if let Some(entry) = raft.entry(index) {
+                self.effects.on_commit(group, index, &entry.data)?;
+            }
         }
         // While a snapshot is installed the store shows its last checkpoint again.
         let index = state.applied_index;
         if index > now.commit {
             return Err(Broken::safety("applied_is_committed", format!("{at}: applied {index}, {now:?}")));
         }
+        self.effects.check_revision(&at, group, index, state.revision)?;
         if index > 0 {
             let found = (state.revision, state.state_hash);
             let known = *self.states.entry((group, index)).or_insert(found);

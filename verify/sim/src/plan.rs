@@ -133,6 +133,8 @@ pub struct Plan {
     pub keys: u64,
     /// Mean pause of a client between operations.
     pub think_us: u64,
+    /// Whether clients run transactions. Without them the log is read a second time to its end.
+    pub transactions: bool,
     /// Longest usual value, in bytes.
     pub value_bytes: u64,
     /// Nodes' bounds.
@@ -162,6 +164,9 @@ impl Plan {
             segment_bytes: dice.pick(&[32, 64, 128]) * KIB,
             store_cache_bytes: 256 * KIB as usize,
             disk_free_bytes_min: 64 * KIB,
+            // Longer than a client goes on with one key: see `keyed`.
+            idempotency_ttl_ms: dice.pick(&[25_000, 86_400_000]),
+            idempotency_keys_max: 100_000,
         };
         Plan {
             nodes: dice.pick(&[1, 3, 3, 3, 3, 3, 5, 5]),
@@ -180,6 +185,7 @@ impl Plan {
             clients: dice.between(2, 8),
             keys: dice.between(1, 6),
             think_us: dice.between(5, 40) * MS,
+            transactions: dice.chance(500),
             value_bytes: dice.pick(&[40, 400, 4_000]),
             limits,
             timing: Timing::default(),

@@ -96,6 +96,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     };
     world.counts.simulated_us = world.now_us;
     world.counts.add("elections", world.oracle.elections);
+    world.counts.add("effects_checked", world.oracle.effects.checked);
     let trace_hash = world.trace.hash();
     Outcome { seed, verdict, trace_hash, trace: world.trace.into_text(), counts: world.counts }
 }
@@ -200,7 +201,9 @@ impl World {
     }
 
     fn on_wake(&mut self, client: usize) {
+        let again = self.clients.invoke_again(client, self.plan.nodes);
         let token = match self.stage {
+            _ if again.is_some() => again,
             Stage::Chaos => Some(self.clients.invoke_any(client, self.now_us, self.plan.nodes)),
             _ => self.clients.invoke_task(client, self.now_us),
         };
@@ -210,7 +213,7 @@ impl World {
         };
         self.counts.operations += 1;
         let waiting = self.clients.waiting(token).expect("it was just begun");
-        let (node, what) = (waiting.node, format!("{:?} on {}", waiting.wish, KEYSPACES[waiting.keyspace]));
+        let (node, what) = (waiting.node, format!("{:?} {:?}", waiting.try_of, waiting.request));
         self.note(format_args!("client {client} asks node {node} ({token}): {what}"));
         let delay = self.dice.delay_us(self.plan.network.latency_us);
         self.queue.push(self.now_us + delay, Event::Request { node, token });

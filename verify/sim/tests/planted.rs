@@ -69,3 +69,15 @@ fn ignoring_the_compares_of_transactions_is_caught() {
     assert!(seen_by_clients.contains(&invariant), "{invariant}");
     passes_without(seed);
 }
+
+/// A leader does not know which idempotency keys were used before it led: a request that is sent again
+/// after a failure is carried out again.
+#[test]
+fn forgetting_idempotency_keys_is_caught() {
+    let (seed, invariant) = catch(Planted::KeysForgottenByNextLeader, true);
+    assert!(
+        ["one_effect_per_request", "one_answer_per_key", "linearizable"].contains(&invariant),
+        "{invariant}"
+    );
+    passes_without(seed);
+}

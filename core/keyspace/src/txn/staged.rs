@@ -12,6 +12,7 @@ use types::{
 
 use super::TxnRefusal;
 use crate::command::KeyRange;
+use crate::query::visible_end;
 
 /// Counted for each row read beside its key and value: its numbers in the answer.
 const ROW_BYTES: u64 = 64;
@@ -79,14 +80,13 @@ impl<'a> Staged<'a> {
         range: &KeyRange,
         visit: &mut dyn FnMut(&[u8], RowMeta) -> bool,
     ) -> Result<(), Stop> {
-        if range.end.as_ref().is_some_and(|end| *end <= range.start) {
+        let end = visible_end(range);
+        if end <= range.start.as_slice() {
             return Ok(());
         }
         let Staged { rows, group, changes, keys_left, .. } = self;
-        let mut changed = changes
-            .range(range.start.clone()..)
-            .take_while(|(key, _)| range.end.as_ref().is_none_or(|end| *key < end))
-            .peekable();
+        let mut changed =
+            changes.range(range.start.clone()..).take_while(|(key, _)| key.as_slice() < end).peekable();
         let (over, going_on) = (Cell::new(false), Cell::new(true));
         let mut count = |key: &[u8], meta: RowMeta| {
             over.set(*keys_left == 0);
@@ -94,7 +94,7 @@ impl<'a> Staged<'a> {
             *keys_left = keys_left.saturating_sub(1);
             going_on.get()
         };
-        rows.scan_meta(*group, &range.start, range.end.as_deref(), &mut |key, meta| {
+        rows.scan_meta(*group, &range.start, Some(end), &mut |key, meta| {
             while let Some((earlier, change)) = changed.next_if(|(changed, _)| changed.as_slice() < key) {
                 if let Some(new) = &change.new
                     && !count(earlier, RowMeta::of(new))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use storage::{GroupState, ReadRows, Row, RowMeta, StoreError, WriteRows, rows::row_hash};
-use types::GroupId;
+use types::{GroupId, limits::is_reserved_key};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,9 @@ impl MemoryRows {
         let mut counts = (0_u128, 0, 0);
         for ((_, key), row) in self.rows.iter().filter(|((g, _), _)| *g == group) {
             counts.0 = counts.0.wrapping_add(row_hash(key, &RowMeta::of(row)));
+            if is_reserved_key(key) {
+                continue;
+            }
             counts.1 += 1;
             counts.2 += (key.len() + row.value.len()) as u64;
         }

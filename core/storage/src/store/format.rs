@@ -5,12 +5,12 @@
 
 use types::GroupId;
 
-use crate::{GroupState, RowMeta, StoreError, store::engine::corrupt};
+use crate::{GroupState, RowMeta, StoreError, rows::RECORD_BYTES_MAX, store::engine::corrupt};
 
 /// The version of the layout that this build writes and reads.
 pub(super) const FORMAT: u32 = 1;
 /// Values up to this long are stored in the row itself.
-pub(super) const INLINE_BYTES_MAX: u64 = 64;
+pub(super) const INLINE_BYTES_MAX: u64 = RECORD_BYTES_MAX as u64;
 /// Bytes of a row before an inline value.
 pub(super) const HEAD_BYTES: usize = 56;
 /// Bytes of an encoded [`GroupState`], without checksum.

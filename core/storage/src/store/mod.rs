@@ -27,13 +27,15 @@ use std::{
 
 use types::{
     GroupId, LogPosition,
-    limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX},
+    limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_reserved_key},
 };
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use install::{InstallDone, InstallJob, Staging};
 
-use crate::{Files, GroupState, ReadRows, Row, RowMeta, SnapshotReader, StoreError, WriteRows};
+use crate::{
+    Files, GroupState, ReadRows, Row, RowMeta, SnapshotReader, StoreError, WriteRows, rows::RECORD_BYTES_MAX,
+};
 use engine::Engine;
 use overlay::{Change, Overlay, StoredRow};
 use view::{View, ViewRow};
@@ -395,7 +397,13 @@ impl WriteRows for Store {
     fn put(&mut self, group: GroupId, key: &[u8], row: Row) {
         assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
         assert!(row.value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", row.value.len());
-        assert!(row.mod_revision > self.state(group).revision, "a change has a new revision");
+        let revision = self.state(group).revision;
+        if is_reserved_key(key) {
+            assert!(row.mod_revision >= revision, "a record's revision never goes back");
+            assert!(row.value.len() <= RECORD_BYTES_MAX, "a record of {} bytes", row.value.len());
+        } else {
+            assert!(row.mod_revision > revision, "a change has a new revision");
+        }
         self.begin_change(group);
         self.active.put(group, key, row);
     }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, fmt, ops::Bound, sync::Arc};
 
 use redb::{AccessGuard, Range, ReadOnlyTable, ReadableDatabase, ReadableTable};
-use types::GroupId;
+use types::{GroupId, limits::is_reserved_key};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -200,7 +200,7 @@ impl ViewRange {
     }
 }
 
-/// Rows summed up, to compare with the group's state.
+/// Rows summed up (reserved ones in the hash alone), to compare with the group's state.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct GroupSum {
     pub state_hash: u128,
@@ -211,6 +211,9 @@ pub(crate) struct GroupSum {
 impl GroupSum {
     pub fn add(&mut self, key: &[u8], meta: &RowMeta) {
         self.state_hash = self.state_hash.wrapping_add(row_hash(key, meta));
+        if is_reserved_key(key) {
+            return;
+        }
         self.keys = self.keys.saturating_add(1);
         self.bytes = self.bytes.saturating_add(key.len() as u64).saturating_add(meta.value_bytes);
     }

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
+use types::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 
 use super::Connection;
 
@@ -24,6 +25,15 @@ impl KeyArg {
     }
 }
 
+/// An idempotency key, as the header can carry it.
+fn idempotency_key(text: &str) -> Result<String, String> {
+    let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if printable && (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII characters"))
+}
+
 /// `quorate put`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
@@ -33,9 +43,10 @@ Examples:
   quorate put logo --file logo.png       the value from a file, any bytes
   quorate put lock me --if-absent        only if the key does not exist
   quorate put n 2 --if-revision 41       only if it was last modified at revision 41
+  quorate put n 2 --idempotency-key $(uuidgen)
 
 Exit code 4 if the key is not as --if-absent or --if-revision expects. A write whose outcome is
-unknown is not sent again; read the key to find out. Keys up to 4 KiB, values up to 1 MiB.")]
+unknown is sent again only under an idempotency key; without, read the key to find out. Keys up to 4 KiB, values up to 1 MiB.")]
 pub struct Put {
     /// Which key.
     #[command(flatten)]
@@ -52,6 +63,10 @@ pub struct Put {
     /// Write only if the key does not exist
     #[arg(long)]
     pub if_absent: bool,
+    /// Carry the change out at most once, however often it is sent with this key: a failure whose outcome
+    /// is unknown is then sent again. A new key for every change; printable ASCII, up to 255 bytes
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub idempotency_key: Option<String>,
     /// Also print what the answer guarantees
     #[arg(long)]
     pub receipt: bool,
@@ -101,6 +116,10 @@ pub struct Delete {
     /// Delete only if the key's modification revision is this
     #[arg(long, value_name = "REVISION")]
     pub if_revision: Option<u64>,
+    /// Carry the change out at most once, however often it is sent with this key: a failure whose outcome
+    /// is unknown is then sent again. A new key for every change; printable ASCII, up to 255 bytes
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub idempotency_key: Option<String>,
     /// Also print what the answer guarantees
     #[arg(long)]
     pub receipt: bool,

@@ -40,6 +40,8 @@ fn sensible_lines_are_accepted() {
         "quorate put k v --if-absent",
         "quorate put k - --if-revision 7 --receipt",
         "quorate put k --file f",
+        "quorate put k v --idempotency-key 8e03978e-40d5-43e8-bc93-6894a57f9324",
+        "quorate delete k --if-revision 7 --idempotency-key once",
         "quorate get k --endpoints http://a:1,http://b:2 --timeout-ms 100",
         "quorate --json list p --limit 3 --values",
         "quorate server --node 0 --http 127.0.0.1:1 --member 0=localhost:1 --member 1=[::1]:2",

@@ -83,13 +83,21 @@ pub struct PageRequest<'a> {
 pub struct Keyspace {
     client: Client,
     path: String,
+    idempotency_key: Option<HeaderValue>,
 }
 
 impl Keyspace {
     /// The keyspace of this name.
     pub fn new(client: Client, name: &str) -> Keyspace {
         let path = format!("/v1/keyspaces/{}/keys", encode(name.as_bytes()));
-        Keyspace { client, path }
+        Keyspace { client, path, idempotency_key: None }
+    }
+
+    /// The same keyspace, whose changes are all sent under this idempotency key: for one change.
+    pub fn under_key(self, key: &str) -> Keyspace {
+        let quoted = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
+        let idempotency_key = HeaderValue::try_from(quoted).ok();
+        Keyspace { idempotency_key, ..self }
     }
 
     /// The client below.
@@ -181,13 +189,11 @@ impl Keyspace {
         body: Bytes,
         repeat: Repeat,
     ) -> Call {
-        Call {
-            method,
-            path: format!("{}/{}", self.path, encode(key)),
-            headers: condition.headers(),
-            body,
-            repeat,
+        let mut headers = condition.headers();
+        if let Some(key) = &self.idempotency_key {
+            headers.push((HeaderName::from_static("idempotency-key"), key.clone()));
         }
+        Call { method, path: format!("{}/{}", self.path, encode(key)), headers, body, repeat }
     }
 
     fn foreign(&self, attempts: u32) -> CallError {

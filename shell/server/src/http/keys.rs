@@ -1,18 +1,21 @@
 //! One key: read, set, remove.
 
+use std::time::Duration;
+
 use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use keyspace::{Command, Outcome, Query, QueryAnswer};
+use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer};
 use node::{Op, Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
 use types::{ErrorCode, Problem, Receipt, limits::VALUE_BYTES_MAX};
 
-use super::{AppState, HttpProblem, body, conditions, params, path, receipt};
+use super::{AppState, HttpProblem, body, conditions, idempotency, params, path, receipt};
+use crate::run::NodeHandle;
 
 #[derive(Serialize)]
 struct PutAnswer {
@@ -85,13 +88,14 @@ pub(super) async fn put(
     let (keyspace, key) = path::key(&uri)?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
     let expect = conditions::of_put(&headers)?;
+    let idempotency_key = idempotency::key(&headers)?;
     let node = state.node()?;
     let mut value = body::read(&state, &headers, body, deadline, VALUE_BYTES_MAX).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let _room = state.flight().enter(key.len() + value.bytes.len(), left).await?;
-    let op = Op::Command(Command::Put { key, value: std::mem::take(&mut value.bytes), expect });
+    let command = Command::Put { key, value: std::mem::take(&mut value.bytes), expect };
     let time_limit = deadline.saturating_duration_since(Instant::now());
-    let Reply { body, receipt } = node.request(Request { keyspace, op }, time_limit).await?;
+    let Reply { body, receipt } = write(node, keyspace, idempotency_key, command, time_limit).await?;
     match body {
         ReplyBody::Outcome(Outcome::Put { revision, create_revision, version }) => {
             let status = if version == 1 { StatusCode::CREATED } else { StatusCode::OK };
@@ -115,8 +119,10 @@ pub(super) async fn delete(
     let (keyspace, key) = path::key(&uri)?;
     let expect = conditions::of_delete(&headers)?;
     let time_limit = params::time_limit(&headers)?;
-    let op = Op::Command(Command::Delete { key, expect });
-    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op }, time_limit).await?;
+    let idempotency_key = idempotency::key(&headers)?;
+    let command = Command::Delete { key, expect };
+    let Reply { body, receipt } =
+        write(state.node()?, keyspace, idempotency_key, command, time_limit).await?;
     match body {
         ReplyBody::Outcome(Outcome::Deleted { revision, existed }) => {
             let answer = DeleteAnswer { revision, existed, receipt: receipt.clone() };
@@ -127,6 +133,26 @@ pub(super) async fn delete(
         ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
         _ => Err(unexpected().into()),
     }
+}
+
+/// Asks for a change, under an idempotency key if there is one.
+async fn write(
+    node: &NodeHandle,
+    keyspace: String,
+    idempotency_key: Option<IdempotencyKey>,
+    command: Command,
+    time_limit: Duration,
+) -> Result<Reply, HttpProblem> {
+    let under_key = idempotency_key.is_some();
+    let op = match idempotency_key {
+        Some(key) => Op::Once(key, command),
+        None => Op::Command(command),
+    };
+    let answered = node.request(Request { keyspace, op }, time_limit).await;
+    answered.map_err(|problem| match under_key {
+        true => HttpProblem::from(problem).under_key(),
+        false => problem.into(),
+    })
 }
 
 fn conflict(current: u64, receipt: Receipt) -> HttpProblem {

@@ -5,6 +5,7 @@ mod admin;
 mod body;
 mod conditions;
 mod flight;
+mod idempotency;
 mod keys;
 mod keyspaces;
 mod list;

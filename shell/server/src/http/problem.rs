@@ -18,6 +18,7 @@ pub(super) struct HttpProblem {
     status: StatusCode,
     problem: Problem,
     receipt: Option<Box<Receipt>>,
+    under_key: bool,
 }
 
 #[derive(Serialize)]
@@ -51,11 +52,16 @@ impl HttpProblem {
     pub(super) fn with_receipt(self, receipt: Receipt) -> HttpProblem {
         HttpProblem { receipt: Some(Box::new(receipt)), ..self }
     }
+
+    /// Of a write with an idempotency key: sending the same again does no harm, whatever happened.
+    pub(super) fn under_key(self) -> HttpProblem {
+        HttpProblem { under_key: true, ..self }
+    }
 }
 
 impl From<Problem> for HttpProblem {
     fn from(problem: Problem) -> HttpProblem {
-        HttpProblem { status: status(problem.code), problem, receipt: None }
+        HttpProblem { status: status(problem.code), problem, receipt: None, under_key: false }
     }
 }
 
@@ -69,7 +75,7 @@ impl IntoResponse for HttpProblem {
             detail: &problem.message,
             code: problem.code,
             applied: problem.applied,
-            retry_safe: problem.retry_safe(),
+            retry_safe: problem.retry_safe() || self.under_key,
             next_step: &problem.next_step,
             current_revision: problem.current_revision,
             receipt: self.receipt.as_deref(),
@@ -102,6 +108,7 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Conflict => StatusCode::PRECONDITION_FAILED,
+        ErrorCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::KeyNotFound | ErrorCode::KeyspaceNotFound => StatusCode::NOT_FOUND,
         ErrorCode::InvalidArgument | ErrorCode::UnsupportedVersion => StatusCode::BAD_REQUEST,
         ErrorCode::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
@@ -116,6 +123,7 @@ fn title(code: ErrorCode) -> &'static str {
         ErrorCode::DeadlineExceeded => "The deadline passed first",
         ErrorCode::Overloaded => "A limit of queued work is reached",
         ErrorCode::Conflict => "The key is not at the expected revision",
+        ErrorCode::IdempotencyKeyReused => "The idempotency key was used with another request",
         ErrorCode::KeyNotFound => "There is no such key",
         ErrorCode::KeyspaceNotFound => "There is no such keyspace",
         ErrorCode::InvalidArgument => "The request makes no sense, or is over a limit",

@@ -8,7 +8,8 @@ mod txn;
 use serde_json::{Value, json};
 
 use parameters::{
-    CURSOR, DEADLINE, END, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY, KEYSPACE, LIMIT,
+    CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY,
+    KEYSPACE, LIMIT,
 };
 use parameters::{PREFIX, START, VALUES, VERIFY};
 use responses::{answer, json_object, problems, text};
@@ -76,7 +77,7 @@ pub(super) fn document() -> Value {
 
 fn key_path() -> Value {
     let read = ["400", "404", "405", "429", "500", "503", "504"];
-    let write = ["400", "404", "405", "412", "429", "500", "503", "504", "507"];
+    let write = ["400", "404", "405", "412", "422", "429", "500", "503", "504", "507"];
     let get = |id: &str, summary: &str, ok: Value| {
         json!({
             "operationId": id,
@@ -92,7 +93,9 @@ fn key_path() -> Value {
         "put": {
             "operationId": "putKey",
             "summary": "Set a key, durably on a majority",
-            "parameters": [IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), DEADLINE.get()],
+            "parameters": [
+                IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get(),
+            ],
             "requestBody": {
                 "required": false,
                 "description": "The value: any bytes, up to 1 MiB. None: the empty value.",
@@ -106,7 +109,7 @@ fn key_path() -> Value {
         "delete": {
             "operationId": "deleteKey",
             "summary": "Remove a key, durably on a majority; removing what is not there is no error",
-            "parameters": [IF_MATCH.get(), DEADLINE.get()],
+            "parameters": [IF_MATCH.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get()],
             "responses": with(json!({"200": answer("The key is gone.", "DeleteAnswer")}), &write),
         },
     })

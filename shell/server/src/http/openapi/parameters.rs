@@ -64,6 +64,14 @@ pub(super) const IF_NONE_MATCH_READ: Parameter = Parameter {
     },
 };
 
+pub(super) const IDEMPOTENCY_KEY: Parameter = Parameter {
+    name: "Idempotency-Key",
+    place: "header",
+    description: "Carry this request out at most once, however often it is sent with this key: 1 to 255 \
+        bytes of printable ASCII in quotes, or a word without them. A new key for every new request.",
+    schema: || json!({"type": "string", "pattern": r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[A-Za-z0-9._~+/=:-]{1,255})$"#}),
+};
+
 pub(super) const DEADLINE: Parameter = Parameter {
     name: "Quorate-Timeout-Ms",
     place: "header",

@@ -60,8 +60,9 @@ fn problem(status: &str) -> Value {
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
         "413" => ("INVALID_ARGUMENT", "The body is over the limit. Nothing was applied."),
         "422" => (
-            "INVALID_ARGUMENT",
-            "The contract cannot hold, or this version cannot keep it. Nothing was applied.",
+            "IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT",
+            "The idempotency key was used with another request; or the contract cannot hold, or this version \
+             cannot keep it. Nothing was applied.",
         ),
         "429" => ("OVERLOADED", "A limit of queued work is reached. Nothing was applied."),
         "500" => ("CORRUPT", "This node's data failed its checksum."),

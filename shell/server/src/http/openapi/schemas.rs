@@ -153,6 +153,7 @@ fn receipt() -> Value {
         ("role", role()),
         ("term", number()),
         ("attempts", number()),
+        ("deduplicated", boolean()),
     ])
 }
 

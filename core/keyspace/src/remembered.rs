@@ -1,0 +1,190 @@
+//! The idempotency keys that a group remembers, and what ran under each.
+//!
+//! Guarantee G-ONCE: of all entries with one key, from the first until the key is forgotten, the
+//! first alone runs; the others answer its outcome, or are refused if they ask for something else. A
+//! key is forgotten when the group's clock is past its time to live, or when as many newer keys were
+//! used as the entry allows, never sooner; it may be remembered longer.
+//!
+//! The group's clock is the sum of what leaders measured while they led (see [`Once::elapsed_ms`]). It
+//! runs slower than time, never faster, whatever wall clocks do.
+//!
+//! The records are rows with reserved keys, written with the effect: a checkpoint, a snapshot and the
+//! state hash have them as they have all rows. Behind [`RESERVED_KEY_PREFIX`] comes one byte:
+//!
+//! - `c`: the [`Clock`];
+//! - `k` and an idempotency key: 16 bytes of fingerprint of the command, then its encoded outcome;
+//! - `o`, the index of the entry that used the key first (8 bytes, big-endian) and the key: the
+//!   clock then (8 bytes, little-endian). In this order keys are forgotten.
+
+use storage::{GroupState, Row, RowMeta, StoreError, WriteRows};
+use types::GroupId;
+use types::limits::RESERVED_KEY_PREFIX;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::apply::{ApplyError, Effect, add, run, subtract};
+use crate::codec::{decode_outcome, encode_command, encode_outcome};
+use crate::command::{Command, Outcome};
+use crate::entry::Once;
+
+const CLOCK: u8 = b'c';
+const RECORD: u8 = b'k';
+const ORDER: u8 = b'o';
+/// Most keys forgotten by one entry: more than the one that it adds, so that a lowered limit is
+/// reached, and few, so that no entry takes long.
+const FORGOTTEN_MAX: usize = 4;
+const CLOCK_BYTES: usize = 32;
+const FINGERPRINT_BYTES: usize = 16;
+
+/// One group's records, while one entry is applied.
+pub(crate) struct Remembered<'a> {
+    rows: &'a mut dyn WriteRows,
+    group: GroupId,
+    index: u64,
+    state: &'a mut GroupState,
+}
+
+/// What the group knows of its keys as a whole: four little-endian numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Clock {
+    /// Milliseconds that leaders measured.
+    now_ms: u64,
+    /// Keys remembered.
+    keys: u64,
+    /// No key was first used by an entry before this.
+    oldest_index: u64,
+    /// When the oldest was used.
+    oldest_ms: u64,
+}
+
+impl<'a> Remembered<'a> {
+    pub(crate) fn of(
+        rows: &'a mut dyn WriteRows,
+        group: GroupId,
+        index: u64,
+        state: &'a mut GroupState,
+    ) -> Remembered<'a> {
+        Remembered { rows, group, index, state }
+    }
+
+    /// Runs the command unless it ran under this key.
+    pub(crate) fn run_once(&mut self, once: &Once, command: Command) -> Result<Effect, ApplyError> {
+        let mut clock = self.clock()?;
+        let clock_before = clock;
+        clock.now_ms = clock.now_ms.saturating_add(once.elapsed_ms);
+        let fingerprint = xxh3_128(&encode_command(&command)).to_le_bytes();
+        let record_key = reserved(RECORD, &[once.key.as_bytes()]);
+        let effect = match self.rows.get(self.group, &record_key)? {
+            Some(record) => self.replay(&record.value, fingerprint)?,
+            None => {
+                let outcome = run(self.rows, self.group, self.state, command)?;
+                let record = [&fingerprint[..], &encode_outcome(&outcome)].concat();
+                self.put(&record_key, record)?;
+                let order_key = reserved(ORDER, &[&self.index.to_be_bytes(), once.key.as_bytes()]);
+                self.put(&order_key, clock.now_ms.to_le_bytes().to_vec())?;
+                if clock.keys == 0 {
+                    (clock.oldest_index, clock.oldest_ms) = (self.index, clock.now_ms);
+                }
+                clock.keys = clock.keys.saturating_add(1);
+                self.forget(&mut clock, once)?;
+                Effect::Done { outcome, deduplicated: false }
+            }
+        };
+        if clock != clock_before {
+            self.put(&reserved(CLOCK, &[]), clock.encode())?;
+        }
+        Ok(effect)
+    }
+
+    fn replay(&self, record: &[u8], fingerprint: [u8; FINGERPRINT_BYTES]) -> Result<Effect, ApplyError> {
+        let Some((recorded, outcome)) = record.split_first_chunk::<FINGERPRINT_BYTES>() else {
+            return Err(self.bad("it has no fingerprint"));
+        };
+        if *recorded != fingerprint {
+            return Ok(Effect::KeyReused);
+        }
+        let outcome: Outcome = decode_outcome(outcome).map_err(|error| self.bad(error.to_string()))?;
+        Ok(Effect::Done { outcome, deduplicated: true })
+    }
+
+    /// Forgets the oldest keys that are over the time or the number that the entry allows.
+    fn forget(&mut self, clock: &mut Clock, once: &Once) -> Result<(), ApplyError> {
+        let expired = |used_ms: u64, now_ms: u64| now_ms.saturating_sub(used_ms) > once.ttl_ms;
+        if clock.keys <= once.keys_max && !expired(clock.oldest_ms, clock.now_ms) {
+            return Ok(());
+        }
+        let start = reserved(ORDER, &[&clock.oldest_index.to_be_bytes()]);
+        let end = reserved(ORDER + 1, &[]);
+        let mut oldest = Vec::new();
+        self.rows.scan(self.group, &start, Some(&end), &mut |key, row| {
+            oldest.push((key.to_vec(), row.value));
+            oldest.len() <= FORGOTTEN_MAX
+        })?;
+        for (number, (order_key, used)) in oldest.into_iter().enumerate() {
+            let (index, key) = order_key[RESERVED_KEY_PREFIX.len() + 1..]
+                .split_first_chunk::<8>()
+                .ok_or_else(|| self.bad("it has no index"))?;
+            let used = used.as_slice().try_into().map_err(|_| self.bad("it has no time"))?;
+            clock.oldest_index = u64::from_be_bytes(*index);
+            clock.oldest_ms = u64::from_le_bytes(used);
+            let over = clock.keys > once.keys_max || expired(clock.oldest_ms, clock.now_ms);
+            if !over || number == FORGOTTEN_MAX {
+                break;
+            }
+            self.delete(&reserved(RECORD, &[key]))?;
+            self.delete(&order_key)?;
+            clock.keys = clock.keys.checked_sub(1).ok_or_else(|| self.bad("there are more than counted"))?;
+        }
+        Ok(())
+    }
+
+    fn clock(&self) -> Result<Clock, ApplyError> {
+        match self.rows.get(self.group, &reserved(CLOCK, &[]))? {
+            None => Ok(Clock::default()),
+            Some(row) => Clock::decode(&row.value).ok_or_else(|| self.bad("the clock has another length")),
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
+        let old = self.rows.meta(self.group, key)?;
+        let revision = self.state.revision;
+        let row = Row {
+            create_revision: old.map_or(revision, |old| old.create_revision),
+            mod_revision: revision,
+            version: old.map_or(1, |old| old.version + 1),
+            value,
+        };
+        subtract(self.state, key, old);
+        add(self.state, key, RowMeta::of(&row));
+        self.rows.put(self.group, key, row);
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let old = self.rows.meta(self.group, key)?;
+        subtract(self.state, key, old);
+        self.rows.delete(self.group, key);
+        Ok(())
+    }
+
+    fn bad(&self, reason: impl Into<String>) -> ApplyError {
+        ApplyError::BadRecord { group: self.group, reason: reason.into() }
+    }
+}
+
+impl Clock {
+    fn encode(self) -> Vec<u8> {
+        [self.now_ms, self.keys, self.oldest_index, self.oldest_ms].map(u64::to_le_bytes).concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Clock> {
+        let bytes: &[u8; CLOCK_BYTES] = bytes.try_into().ok()?;
+        let (numbers, _) = bytes.as_chunks::<8>();
+        let [now_ms, keys, oldest_index, oldest_ms] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(numbers[at]));
+        Some(Clock { now_ms, keys, oldest_index, oldest_ms })
+    }
+}
+
+/// A reserved key of this kind.
+fn reserved(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    [&RESERVED_KEY_PREFIX, &[kind][..], &parts.concat()].concat()
+}
