@@ -128,7 +128,7 @@ fn clients_cannot_write_to_the_meta_group() {
 
 #[test]
 fn a_leader_that_dies_leaves_a_creation_that_can_be_repeated() {
-    for wait_ms in [0, 20, 40, 60, 100, 400] {
+    for wait_ms in [0, 60, 400] {
         let mut cluster = Cluster::new(3, Limits::default());
         cluster.elect();
         let leader = meta_leader(&cluster);
