@@ -1,3 +1,5 @@
+//! The document, and its mistakes.
+
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
 
