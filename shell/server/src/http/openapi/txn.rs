@@ -84,7 +84,7 @@ pub(super) fn compare() -> Value {
     let numbers = [
         ("target", json!({"enum": ["version", "create_revision", "mod_revision"]})),
         result.clone(),
-        ("value", json!({"type": "integer", "minimum": 0, "maximum": u64::MAX >> 11})),
+        ("value", json!({"type": "integer", "minimum": 0, "maximum": u64::MAX})),
     ];
     let of_value = |name: &'static str| {
         let value = bytes("value", text()).into_iter().find(|(found, _)| found == name);
@@ -122,7 +122,7 @@ pub(super) fn op() -> Value {
         &[(
             "by",
             json!({"type": "integer", "format": "int64",
-        "minimum": -(1_i64 << 53), "maximum": 1_i64 << 53}),
+        "minimum": i64::MIN, "maximum": i64::MAX}),
         )],
     );
     increment["required"] = json!(["by"]);

@@ -163,7 +163,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
     T::deserialize(deserializer).map(Some)
 }
 
-/// A whole number. `7.0` is one too, as JSON Schema has it, while a double holds it exactly.
+/// A whole number; `7.0` is one too, as JSON Schema has it.
 fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(deserializer: D) -> Result<T, D::Error> {
     let number = Number::deserialize(deserializer)?;
     integer(&number)
@@ -171,9 +171,7 @@ fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(deserializer: D) -> Result
 }
 
 fn integer<T: TryFrom<i128>>(number: &Number) -> Option<T> {
-    const EXACT_MAX: f64 = (1_u64 << 53) as f64;
-    let exact = |float: &f64| float.fract() == 0.0 && float.abs() <= EXACT_MAX;
-    let float = || number.as_f64().filter(exact).map(|float| float as i128);
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i128);
     T::try_from(number.as_i128().or_else(float)?).ok()
 }
 
