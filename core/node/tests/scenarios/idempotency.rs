@@ -1,7 +1,9 @@
 //! Writes under idempotency keys as leaders come and go: carried out once, and answered alike.
 
 use crate::cluster::{Answer, Cluster, put};
-use keyspace::{Command, Expect, IdempotencyKey, Outcome};
+use keyspace::{
+    Command, Expect, IdempotencyKey, KeyRange, Keys, Outcome, Query, QueryAnswer, Txn, TxnOp, TxnOutcome,
+};
 use node::{Input, Op, ReplyBody};
 use types::{Applied, ErrorCode, Limits, NodeId};
 
@@ -222,4 +224,30 @@ fn only_so_many_keys_are_remembered() {
         assert_eq!(put_at(&cluster.call(leader, once(&format!("i{number}"), "k", "v"))), (number + 1, true));
     }
     assert_eq!(put_at(&cluster.call(leader, once("i19", "k", "v"))), (31, false));
+}
+
+#[test]
+fn a_transaction_neither_sees_nor_deletes_what_is_remembered() {
+    let (mut cluster, leader, one, _) = cluster();
+    assert_eq!(put_at(&cluster.call(one, once("a", "k", "v"))), (1, false));
+    let everything = || KeyRange { start: b"a".to_vec(), end: None };
+    let delete_all = Txn {
+        compares: Vec::new(),
+        then: vec![TxnOp::Delete { keys: Keys::Range(everything()) }],
+        otherwise: Vec::new(),
+    };
+    let deleted = cluster.call(leader, Op::from(delete_all.clone())).expect("it is done");
+    assert!(
+        matches!(deleted.body, ReplyBody::Outcome(Outcome::Txn(TxnOutcome::Done { revision: 2, .. }))),
+        "{deleted:?}"
+    );
+    let list = Op::Query(Query::Range { range: everything(), limit: 10, keys_only: false });
+    let listed = cluster.call(leader, list).expect("it is read");
+    assert!(matches!(&listed.body, ReplyBody::Answer(QueryAnswer::Range { items, .. }) if items.is_empty()));
+    assert_eq!(put_at(&cluster.call(leader, once("a", "k", "v"))), (1, true), "the key is remembered");
+
+    let key = IdempotencyKey::new(b"b".to_vec()).expect("it is within the limits");
+    let refused =
+        cluster.call(one, Op::Once(key, Command::Txn(delete_all))).expect_err("not in this version");
+    assert_eq!((refused.code, refused.applied), (ErrorCode::InvalidArgument, Applied::NotApplied));
 }
