@@ -37,6 +37,8 @@ pub struct Node {
     pub(crate) unclaimed: BTreeMap<GroupId, RecoveredGroup>,
     pub(crate) requests: Requests,
     pub(crate) catalog: Catalog,
+    /// Forwarded requests that may be repeated, by the time to do so. Each is taken out at its time.
+    pub(crate) forwarded: BTreeSet<(u64, u64)>,
     pub(crate) sending: Sending,
     pub(crate) writes: Writes,
     pub(crate) outbox: Vec<Output>,
@@ -68,6 +70,7 @@ impl Node {
             unclaimed: log.groups,
             requests: Requests::default(),
             catalog: Catalog::default(),
+            forwarded: BTreeSet::new(),
             sending: Sending::new(now.wall_ms << 16),
             writes: Writes::new(batch_bytes_max),
             outbox: Vec::new(),
@@ -152,6 +155,7 @@ impl Node {
 
     fn on_tick(&mut self, now: Now) -> Result<(), Fatal> {
         self.hand_over_when_full(now);
+        self.repeat_unanswered(now);
         for group in self.groups.values_mut() {
             group.raft.tick();
             let stale = group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms));

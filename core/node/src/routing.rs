@@ -105,6 +105,10 @@ impl Node {
             term: self.groups[&group_id].raft.term(),
             boot: self.boot,
         };
+        if waiting.is_query() || waiting.is_once() {
+            let patience_ms = FORWARD_SILENCE_MS << (waiting.attempts.saturating_sub(1)).min(5);
+            self.forwarded.insert((now.mono_ms + patience_ms, id));
+        }
         self.requests.place(id, Place::Forwarded(group_id, leader));
         self.send(group_id, leader, PeerBody::Forward(forward));
     }
@@ -212,6 +216,19 @@ impl Node {
         }
     }
 
+    /// Sends again what may be repeated and was met with silence: the request or its answer was lost,
+    /// perhaps for want of room in a queue between the nodes.
+    pub(crate) fn repeat_unanswered(&mut self, now: Now) {
+        while let Some(&(at_ms, id)) = self.forwarded.first().filter(|(at_ms, _)| *at_ms <= now.mono_ms) {
+            self.forwarded.remove(&(at_ms, id));
+            let waits =
+                self.requests.get(id).is_some_and(|waiting| matches!(waiting.place, Place::Forwarded(..)));
+            if waits {
+                self.requests.retry_repeatable(id, now.mono_ms);
+            }
+        }
+    }
+
     /// What was sent to the peer may not have arrived, and what it answered may be lost.
     pub(crate) fn on_peer_down(&mut self, peer: NodeId) {
         self.unreachable.insert(peer);
@@ -309,5 +326,8 @@ impl Node {
     }
 }
 
+/// Silence after which a forwarded read, or write under an idempotency key, is sent again; twice as long
+/// after each further try, so that a leader that is merely slow is not buried.
+const FORWARD_SILENCE_MS: u64 = 1_000;
 /// Longest time that a forwarded request may wait here, whatever its sender says.
 const FORWARD_TIMEOUT_MS_MAX: u64 = 60_000;

@@ -164,3 +164,21 @@ fn no_number_that_a_peer_names_stops_the_node() {
     cluster.run_ms(1_000);
     assert!(cluster.call(leader, put("k", "w")).is_ok());
 }
+
+#[test]
+fn a_read_whose_answer_is_lost_is_asked_again_soon_and_a_write_is_not() {
+    let (mut cluster, leader, asker, _) = cluster();
+    cluster.cut.insert((leader, asker));
+    let read = cluster.ask(asker, get("k"), 5_000);
+    let write = cluster.ask(asker, put("k", "v"), 5_000);
+    cluster.cut.clear();
+    cluster.run_ms(1_100);
+    let reply = cluster.answer(asker, read).expect("asked again after a second").clone();
+    assert_eq!(reply.expect("it is read").receipt.attempts, 2);
+    assert_eq!(cluster.answer(asker, write), None, "its answer is lost, and it may not be repeated");
+    assert_eq!(forwards(&cluster, asker).len(), 3, "the read twice, the write once");
+    cluster.run_ms(4_000);
+    let unknown = cluster.answer(asker, write).expect("its deadline passed").clone().expect_err("lost");
+    assert_eq!(unknown.applied, Applied::Unknown);
+    assert_eq!(revision_of_next(&mut cluster, asker), 2);
+}
