@@ -121,10 +121,12 @@ class Cluster:
         return "/v1/keyspaces/default/keys/" + urllib.parse.quote(key, safe="")
 
     def status(self, node):
+        """What a node says of itself; None while it is down or still starting."""
         try:
-            return json.loads(self.http(node, "GET", "/v1/status", timeout=2)[2])
+            status, _, body = self.http(node, "GET", "/v1/status", timeout=2)
         except OSError:
             return None
+        return json.loads(body) if status == 200 else None
 
     def leader(self):
         """The node that leads, by its own word and in the highest term, or None."""
