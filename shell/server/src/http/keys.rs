@@ -87,8 +87,9 @@ pub(super) async fn put(
 ) -> Result<Response, HttpProblem> {
     let (keyspace, key) = path::key(&uri)?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
-    let expect = conditions::of_put(&headers)?;
+    // A key that makes no sense is refused before a condition that cannot hold.
     let idempotency_key = idempotency::key(&headers)?;
+    let expect = conditions::of_put(&headers)?;
     let node = state.node()?;
     let mut value = body::read(&state, &headers, body, deadline, VALUE_BYTES_MAX).await?;
     let left = deadline.saturating_duration_since(Instant::now());
