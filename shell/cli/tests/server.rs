@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -45,7 +45,9 @@ impl Node {
         let http = address.unwrap_or_else(|| panic!("not ready: {ready:?}")).parse().expect("an address");
         let mut node = Node { child, http, stderr };
         let mut connection = node.connect();
+        let deadline = Instant::now() + Duration::from_secs(30);
         while request(&mut connection, "GET", "/readyz", b"") != 200 {
+            assert!(Instant::now() < deadline, "the node is not ready within 30 s");
             std::thread::sleep(Duration::from_millis(10));
         }
         node
