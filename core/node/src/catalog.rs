@@ -138,7 +138,7 @@ impl Node {
                 CatalogOp::Create(contract),
                 ReplyBody::Outcome(Outcome::Put { create_revision, version, .. }),
             ) => {
-                let group = meta::group_of(create_revision);
+                let group = GroupId::of_keyspace(create_revision);
                 let keyspace = KeyspaceInfo { name: task.name.clone(), group, version, contract: *contract };
                 task.exists = Some((keyspace, true, receipt));
                 self.catalog.insert(task);

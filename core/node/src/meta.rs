@@ -74,12 +74,6 @@ pub(crate) fn all_keyspaces() -> keyspace::KeyRange {
     keyspace::prefix_range(KEYSPACES)
 }
 
-/// The group of a keyspace whose record was created at this meta revision. Revisions start at 1, so
-/// no keyspace shares the meta group's number.
-pub(crate) fn group_of(create_revision: u64) -> GroupId {
-    GroupId(create_revision + GroupId::META.0)
-}
-
 /// What a row says of a keyspace.
 ///
 /// # Errors
@@ -88,7 +82,12 @@ pub(crate) fn info(key: &[u8], row: &Row, nodes: u32) -> Result<KeyspaceInfo, St
     let name = String::from_utf8_lossy(key.get(KEYSPACES.len()..).unwrap_or_default()).into_owned();
     let contract =
         decode_contract(&row.value, nodes).map_err(|reason| format!("keyspace {name:?}: {reason}"))?;
-    Ok(KeyspaceInfo { name, group: group_of(row.create_revision), version: row.version, contract })
+    Ok(KeyspaceInfo {
+        name,
+        group: GroupId::of_keyspace(row.create_revision),
+        version: row.version,
+        contract,
+    })
 }
 
 /// All keyspaces in the meta group's present state, in name order.
@@ -97,7 +96,7 @@ pub(crate) fn keyspaces(rows: &dyn ReadRows) -> Result<Vec<(String, GroupId)>, S
     let range = all_keyspaces();
     rows.scan(GroupId::META, &range.start, range.end.as_deref(), &mut |key, row| {
         let name = String::from_utf8_lossy(&key[KEYSPACES.len()..]).into_owned();
-        found.push((name, group_of(row.create_revision)));
+        found.push((name, GroupId::of_keyspace(row.create_revision)));
         true
     })?;
     Ok(found)

@@ -194,9 +194,7 @@ impl Node {
     #[cfg(feature = "planted")]
     fn planted_group(&self, id: GroupId) -> GroupId {
         match self.config.planted {
-            Some(raft_group::Planted::GroupByCount) => {
-                GroupId(GroupId::META.0 + 1 + self.keyspaces.len() as u64)
-            }
+            Some(raft_group::Planted::GroupByCount) => GroupId::of_keyspace(1 + self.keyspaces.len() as u64),
             _ => id,
         }
     }

@@ -28,6 +28,9 @@ pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
 /// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a
 /// node does while nothing is asked of it grows with their number.
 pub const KEYSPACES_MAX: usize = 256;
+/// Most shards of a keyspace: each is a group with timers and a log of its own on every node. Group numbers
+/// are spaced by it, so it is part of the format of a cluster's data: it never changes.
+pub const SHARDS_MAX: u32 = 64;
 /// Largest peer frame, in bytes, after decompression as well as before.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most peer messages in one frame.

@@ -6,10 +6,10 @@
 
 use std::fmt;
 
+use crate::limits::SHARDS_MAX;
+
 use super::{Ack, Contract, OnPartition, Read, Replication, Values};
 
-/// Most shards of a keyspace: each is a group with timers and a log of its own on every replica.
-const SHARDS_MAX: u32 = 64;
 /// Longest bound of a stale read, in milliseconds: an hour. Older than that, `eventual` says it better.
 const BOUND_MS_MAX: u64 = 3_600_000;
 /// Longest time that answers are remembered, in seconds: 30 days.
