@@ -239,6 +239,7 @@ fn decode_receipt(wire: WireReceipt) -> Result<Receipt, DecodeError> {
         term: wire.term,
         attempts: wire.attempts,
         deduplicated: wire.deduplicated,
+        shards: None,
     })
 }
 

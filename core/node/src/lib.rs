@@ -9,6 +9,7 @@ pub mod api;
 pub mod catalog;
 mod codec;
 mod forwards;
+mod gather;
 mod group;
 mod hand_over;
 mod meta;

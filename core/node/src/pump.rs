@@ -219,7 +219,7 @@ impl Node {
             if group.id == GroupId::META
                 && matches!(effect, Some(Effect::Done { outcome: Outcome::Put { .. }, .. }))
             {
-                self.to_start = meta::keyspaces(&self.store)?;
+                self.to_start = self.recorded_keyspaces()?;
             }
             let mut own = None;
             let claims = (entry.index, 0)..=(entry.index, u64::MAX);
@@ -295,6 +295,7 @@ impl Node {
             term,
             attempts: waiting.attempts,
             deduplicated,
+            shards: None,
         };
         self.answer(id, Ok(Reply { body, receipt }));
     }

@@ -23,6 +23,13 @@ pub(crate) enum Origin {
         /// Its name for the request.
         id: u64,
     },
+    /// This node, asking every shard of a keyspace.
+    Gather {
+        /// For which request.
+        id: u64,
+        /// This shard.
+        shard: u32,
+    },
     /// This node, working on a request about the list of keyspaces.
     Catalog {
         /// Which.
@@ -50,6 +57,8 @@ pub(crate) enum Place {
 pub(crate) struct Waiting {
     pub origin: Origin,
     pub request: Request,
+    /// The group that it came by, or is for; `None`: the one of its keys.
+    pub group: Option<GroupId>,
     pub deadline_ms: u64,
     /// Not routed again before this time, so that two nodes that disagree about the leader do not spin.
     pub not_before_ms: u64,
@@ -85,14 +94,29 @@ impl Requests {
         self.waiting.len()
     }
 
-    pub(crate) fn insert(&mut self, origin: Origin, request: Request, deadline_ms: u64, attempts: u32) {
+    pub(crate) fn insert(
+        &mut self,
+        origin: Origin,
+        request: Request,
+        group: Option<GroupId>,
+        deadline_ms: u64,
+        attempts: u32,
+    ) {
         self.last_id += 1;
         let id = self.last_id;
         self.deadlines.insert((deadline_ms, id));
         self.unrouted.insert(id);
         let place = Place::Unrouted;
-        let waiting =
-            Waiting { origin, request, deadline_ms, not_before_ms: 0, attempts, maybe_applied: false, place };
+        let waiting = Waiting {
+            origin,
+            request,
+            group,
+            deadline_ms,
+            not_before_ms: 0,
+            attempts,
+            maybe_applied: false,
+            place,
+        };
         self.waiting.insert(id, waiting);
     }
 
@@ -158,6 +182,12 @@ impl Requests {
     /// Those whose deadline is at or before `by_ms`.
     pub(crate) fn due(&self, by_ms: u64) -> Vec<u64> {
         self.deadlines.range(..=(by_ms, u64::MAX)).map(|(_, id)| *id).collect()
+    }
+
+    /// The parts of a read of all shards.
+    pub(crate) fn of_gather(&self, id: u64) -> Vec<u64> {
+        let part = |waiting: &Waiting| matches!(waiting.origin, Origin::Gather { id: of, .. } if of == id);
+        self.waiting.iter().filter(|(_, waiting)| part(waiting)).map(|(id, _)| *id).collect()
     }
 
     /// Those at a place that `wanted` picks.

@@ -22,7 +22,7 @@ impl Node {
             let Some(waiting) = self.requests.get(id) else { continue };
             let name = waiting.request.keyspace.as_str();
             let own = name == META_NAME && !matches!(waiting.origin, Origin::Client { .. });
-            let group_id = if own { Some(GroupId::META) } else { self.keyspaces.get(name).copied() };
+            let group_id = if own { Some(Ok(GroupId::META)) } else { self.group_of(waiting) };
             let Some(group_id) = group_id else {
                 // A keyspace of the configuration is about to be created; any other does not exist.
                 if name == META_NAME || !self.config.keyspaces.iter().any(|configured| configured == name) {
@@ -32,6 +32,13 @@ impl Node {
                     self.refuse_if_leaderless(now, id, GroupId::META);
                 }
                 continue;
+            };
+            let group_id = match group_id {
+                Ok(group_id) => group_id,
+                Err(problem) => {
+                    self.answer(id, Err(problem));
+                    continue;
+                }
             };
             if let (GroupId::META, Op::Command(command)) = (group_id, &waiting.request.op)
                 && let Some(problem) = self.refuse_creation_if_leading(command)
@@ -57,12 +64,12 @@ impl Node {
                     Op::Catalog(_) => unreachable!("it was turned into requests to the meta group"),
                 },
                 (_, leader, Origin::Peer { .. }) => self.answer(id, Err(problems::not_leader(leader))),
-                (_, Some(leader), Origin::Client { .. } | Origin::Catalog { .. })
+                (_, Some(leader), Origin::Client { .. } | Origin::Catalog { .. } | Origin::Gather { .. })
                     if !self.unreachable.contains(&leader) =>
                 {
                     self.forward(now, id, group_id, leader);
                 }
-                (_, _, Origin::Client { .. } | Origin::Catalog { .. }) => {
+                (_, _, Origin::Client { .. } | Origin::Catalog { .. } | Origin::Gather { .. }) => {
                     self.refuse_if_leaderless(now, id, group_id)
                 }
             }
@@ -70,7 +77,15 @@ impl Node {
     }
 
     /// Admits a request, or refuses it at once.
-    pub(crate) fn take_request(&mut self, origin: Origin, request: Request, deadline_ms: u64, attempts: u32) {
+    /// `group`: the one that it came by.
+    pub(crate) fn take_request(
+        &mut self,
+        origin: Origin,
+        request: Request,
+        group: Option<GroupId>,
+        deadline_ms: u64,
+        attempts: u32,
+    ) {
         let valid = match &request.op {
             Op::Once(_, Command::Txn(_)) => Err(problems::txn_under_key()),
             Op::Command(command) | Op::Once(_, command) => command.validate(),
@@ -85,8 +100,8 @@ impl Node {
             self.reply(origin, Err(problem));
         } else if self.requests.len() >= limit {
             self.reply(origin, Err(problems::overloaded("requests waiting on this node", limit)));
-        } else {
-            self.requests.insert(origin, request, deadline_ms, attempts);
+        } else if !self.gather(origin, &request, deadline_ms) {
+            self.requests.insert(origin, request, group, deadline_ms, attempts);
         }
     }
 
@@ -167,7 +182,6 @@ impl Node {
     }
 
     fn on_forward(&mut self, now: Now, from: NodeId, id: GroupId, forward: &Forward) {
-        let group = self.groups.get_mut(&id).expect("the caller found it");
         let request = match codec::decode_request(&forward.request) {
             Ok(request) => request,
             Err(error) => {
@@ -175,16 +189,17 @@ impl Node {
             }
         };
         let own = request.keyspace == META_NAME && id != GroupId::META;
-        if own || self.keyspaces.get(&request.keyspace).is_some_and(|of_keyspace| *of_keyspace != id) {
+        if own || !self.may_come_by(&request, id) {
             return self.disconnect(from, "a forwarded request came by another keyspace's group");
         }
+        let group = self.groups.get_mut(&id).expect("the caller found it");
         if !group.forwards.first_time(from, forward.boot, forward.id) {
             return;
         }
         let origin = Origin::Peer { from, boot: forward.boot, id: forward.id };
         if group.raft.role() == Role::Leader && group.raft.term() == forward.term {
             let deadline_ms = now.mono_ms + forward.timeout_ms.min(FORWARD_TIMEOUT_MS_MAX);
-            return self.take_request(origin, request, deadline_ms, forward.attempt.max(1));
+            return self.take_request(origin, request, Some(id), deadline_ms, forward.attempt.max(1));
         }
         let is_command = !matches!(request.op, Op::Query(_));
         let problem = if is_command && forward.term <= group.recovered_term {
@@ -278,7 +293,7 @@ impl Node {
             |group: GroupId| self.groups.get(&group).is_none_or(|group| group.raft.leader().is_none());
         match waiting.place {
             Place::Unrouted => {
-                let group = self.keyspaces.get(name).copied().unwrap_or(GroupId::META);
+                let group = self.group_of(waiting).and_then(Result::ok).unwrap_or(GroupId::META);
                 if leaderless(group) {
                     problems::no_quorum_refused(name)
                 } else {
@@ -314,10 +329,11 @@ impl Node {
         }
     }
 
-    fn reply(&mut self, origin: Origin, result: Result<Reply, Problem>) {
+    pub(crate) fn reply(&mut self, origin: Origin, result: Result<Reply, Problem>) {
         match origin {
             Origin::Client { token } => self.outbox.push(Output::Reply { token, result }),
             Origin::Catalog { id } => self.on_catalog_answer(id, result),
+            Origin::Gather { id, shard } => self.on_gather_answer(id, shard, result),
             Origin::Peer { from, boot, id } => {
                 let reply = ForwardReply { id, boot, reply: codec::encode_reply(&result).into() };
                 self.send(GroupId::META, from, PeerBody::ForwardReply(reply));

@@ -10,7 +10,6 @@ use wire::{
 use crate::{
     api::{Fatal, NodeEvent, Output},
     group::{Group, Installing},
-    meta,
     node::Node,
     problems,
     snapshots::{ChunkStep, Ended, Receiving},
@@ -246,7 +245,7 @@ impl Node {
         let event = NodeEvent::SnapshotInstalled { group: id, index: installing.position.index };
         self.outbox.push(Output::Event(event));
         if id == GroupId::META {
-            self.to_start = meta::keyspaces(&self.store)?;
+            self.to_start = self.recorded_keyspaces()?;
         }
         Ok(())
     }

@@ -25,6 +25,8 @@ pub struct GroupStatus {
     pub group: GroupId,
     /// Its keyspace's name; `meta` for the meta group.
     pub keyspace: String,
+    /// Which shard of the keyspace it is, from 0.
+    pub shard: u32,
     /// This node's role.
     pub role: Role,
     /// This node's term.

@@ -28,6 +28,8 @@ pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
 /// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a
 /// node does while nothing is asked of it grows with their number.
 pub const KEYSPACES_MAX: usize = 256;
+/// Most groups of a cluster's keyspaces, those of all shards counted: see [`KEYSPACES_MAX`].
+pub const GROUPS_MAX: u64 = 1_024;
 /// Most shards of a keyspace: each is a group with timers and a log of its own on every node. Group numbers
 /// are spaced by it, so it is part of the format of a cluster's data: it never changes.
 pub const SHARDS_MAX: u32 = 64;

@@ -78,4 +78,31 @@ pub struct Receipt {
     /// then nothing was changed this time.
     #[serde(default)]
     pub deduplicated: bool,
+    /// Of an answer put together from several shards: how many. What the receipt says then holds for each
+    /// shard's part by itself, as of a moment of its own: the answer is no snapshot of the keyspace.
+    /// `revision` is null; the other fields are the weakest of the parts', and those of the node and term of
+    /// the first shard's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u32>,
+}
+
+impl Receipt {
+    /// The receipt of what is put together from parts with these receipts, in the order of their shards;
+    /// `None` if there are none.
+    pub fn of_all(parts: Vec<Receipt>) -> Option<Receipt> {
+        let shards = parts.len() as u32;
+        let weaker = |one: Receipt, other: Receipt| Receipt {
+            staleness_ms: one.staleness_ms.zip(other.staleness_ms).map(|(one, other)| one.max(other)),
+            acks: Acks {
+                required: one.acks.required.min(other.acks.required),
+                got: one.acks.got.min(other.acks.got),
+                of: one.acks.of.min(other.acks.of),
+                durable: one.acks.durable.min(other.acks.durable),
+            },
+            attempts: one.attempts.max(other.attempts),
+            ..one
+        };
+        let whole = parts.into_iter().reduce(weaker)?;
+        Some(Receipt { revision: None, shards: Some(shards), ..whole })
+    }
 }

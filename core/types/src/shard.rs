@@ -9,6 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The shard of a key, from 0 to less than `shards`, which is at least 1.
 pub fn shard_of(key: &[u8], shards: u32) -> u32 {
+    if shards == 1 {
+        return 0;
+    }
     // Multiply and shift (Lemire 2019, "Fast random integer generation in an interval").
     ((u128::from(xxh3_64(hashed_part(key))) * u128::from(shards)) >> 64) as u32
 }

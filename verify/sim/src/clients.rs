@@ -13,7 +13,7 @@ use crate::{
     dice::Dice,
     failure::Broken,
     keyed::{Keyed, Try},
-    plan::{CONFIGURED, KEYSPACES, Plan},
+    plan::{CONFIGURED, KEYSPACES, Plan, SHARDED, SHARDS},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
 };
@@ -161,7 +161,9 @@ impl Clients {
     pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
         let keyspace = self.dice.below(KEYSPACES.len() as u64) as usize;
         let node = NodeId(self.dice.below(nodes));
-        let number = self.dice.below(self.keys + u64::from(self.transactions));
+        // A transaction is of one shard.
+        let transactions = self.transactions && keyspace != SHARDED;
+        let number = self.dice.below(self.keys + u64::from(transactions));
         let key = if number == self.keys { TOGETHER.to_string() } else { format!("k{number}") };
         let mut value = self.value();
         if key == TOGETHER {
@@ -174,11 +176,11 @@ impl Clients {
             0..24 => Wish::One(Action::Write { key, value }),
             24..48 => Wish::One(Action::Read { key }),
             48..56 => Wish::One(Action::Delete { key }),
-            56..66 if self.transactions => {
+            56..66 if transactions => {
                 let known = self.audited[client].get(&keyspace).map(Vec::as_slice);
                 Wish::Transfer(Transfer::draw(&mut self.dice, known))
             }
-            66..72 if self.transactions => Wish::Audit { by_range: self.dice.chance(300) },
+            66..72 if transactions => Wish::Audit { by_range: self.dice.chance(300) },
             56..96 => {
                 let known = self.known[client].get(&(keyspace, key.clone())).copied();
                 let expected_revision = if self.dice.chance(150) { 0 } else { known.unwrap_or(0) };
@@ -225,8 +227,8 @@ impl Clients {
             invoked.expect("a client does one thing at a time");
         }
         let (op, try_of) = match &mut self.keyed[client] {
-            Some(keyed) => (keyed.op(op(&wish)), Some(Try::First)),
-            None => (op(&wish), None),
+            Some(keyed) => (keyed.op(op(keyspace, &wish)), Some(Try::First)),
+            None => (op(keyspace, &wish), None),
         };
         let request = Request::new(KEYSPACES[keyspace], op);
         let delivered = None;
@@ -363,7 +365,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     }
 }
 
-pub(crate) fn op(wish: &Wish) -> Op {
+pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
     let put = |key: &str, value: &str, expect| {
         Op::Command(Command::Put { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec(), expect })
     };
@@ -381,7 +383,8 @@ pub(crate) fn op(wish: &Wish) -> Op {
             Op::Command(Command::Delete { key: key.as_bytes().to_vec(), expect: Expect::Anything })
         }
         Wish::Create(idempotency_ttl_s) => {
-            let contract = Contract { idempotency_ttl_s: *idempotency_ttl_s, ..Contract::default() };
+            let shards = if keyspace == SHARDED { SHARDS } else { 1 };
+            let contract = Contract { idempotency_ttl_s: *idempotency_ttl_s, shards, ..Contract::default() };
             Op::Catalog(CatalogOp::Create(contract))
         }
         Wish::Range(_) => {

@@ -9,7 +9,7 @@ use crate::{
     clients::{Errand, Task},
     event::Event,
     failure::Broken,
-    plan::{CONFIGURED, KEYSPACES, MS, SECOND},
+    plan::{CONFIGURED, KEYSPACES, MS, SECOND, SHARDS},
     world::World,
 };
 
@@ -126,7 +126,7 @@ impl World {
                 }
                 states.insert(group, (state.applied_index, state.state_hash));
             }
-            if states.len() != KEYSPACES.len() + 1 {
+            if states.len() != KEYSPACES.len() + SHARDS as usize {
                 return Err(format!("node {} runs {states:?}", host.id));
             }
             match &first {

@@ -81,7 +81,7 @@ impl Clients {
             Some(_) => (keyed.action.clone(), Try::Repeated),
         };
         let wish = Wish::One(action);
-        let op = keyed.op(op(&wish));
+        let op = keyed.op(op(keyed.keyspace, &wish));
         let request = node::Request::new(KEYSPACES[keyed.keyspace], op);
         let waiting = Waiting {
             client,

@@ -11,6 +11,10 @@ use crate::dice::Dice;
 pub const KEYSPACES: [&str; 4] = ["default", "second", "made-a", "made-b"];
 /// How many of them are in the configuration.
 pub const CONFIGURED: usize = 2;
+/// The one that is created with several shards.
+pub const SHARDED: usize = 3;
+/// Its shards.
+pub const SHARDS: u32 = 2;
 /// Microseconds in a millisecond.
 pub const MS: u64 = 1_000;
 /// Microseconds in a second.

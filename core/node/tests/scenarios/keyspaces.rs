@@ -10,7 +10,7 @@ fn create(ttl_s: u64) -> Op {
     Op::Catalog(CatalogOp::Create(Contract { idempotency_ttl_s: ttl_s, ..Contract::default() }))
 }
 
-fn call(cluster: &mut Cluster, at: NodeId, name: &str, op: Op) -> Answer {
+pub fn call(cluster: &mut Cluster, at: NodeId, name: &str, op: Op) -> Answer {
     let token = cluster.ask_keyspace(at, name, op, 5_000);
     for _ in 0..251 {
         if let Some(answer) = cluster.answer(at, token) {

@@ -37,7 +37,6 @@ impl Contract {
             ("ack", self.ack == Ack::Quorum, self.ack.to_string(), "quorum".into()),
             ("read", self.read == Read::Strong, self.read.to_string(), "strong".into()),
             ("values", self.values == Values::Register, self.values.to_string(), "register".into()),
-            ("shards", self.shards == 1, self.shards.to_string(), "1".into()),
             ("quota_bytes", self.quota_bytes.is_none(), quota, "none".into()),
         ];
         let refused = kept.into_iter().find(|(_, keeps, ..)| !keeps);

@@ -11,7 +11,7 @@ use parameters::{
     CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY,
     KEYSPACE, LIMIT,
 };
-use parameters::{PREFIX, START, VALUES, VERIFY};
+use parameters::{PREFIX, SHARD, START, VALUES, VERIFY};
 use responses::{answer, json_object, problems, text};
 
 /// The whole document.
@@ -179,7 +179,7 @@ fn hash_path() -> Value {
         "get": {
             "operationId": "getHash",
             "summary": "The hash of this node's replica: replicas at one applied index have one hash",
-            "parameters": [VERIFY.get()],
+            "parameters": [VERIFY.get(), SHARD.get()],
             "responses": with(
                 json!({"200": answer("The hash.", "Hash")}),
                 &["400", "404", "405", "429", "500", "503"],

@@ -1,7 +1,10 @@
 //! Parameters, as the document describes them and the handlers read them.
 
 use serde_json::{Value, json};
-use types::{ErrorCode, limits::RANGE_ITEMS_MAX};
+use types::{
+    ErrorCode,
+    limits::{RANGE_ITEMS_MAX, SHARDS_MAX},
+};
 
 use crate::http::params::{TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
 
@@ -31,6 +34,13 @@ pub(super) const KEYSPACE: Parameter = Parameter {
     place: "path",
     description: "The keyspace's name.",
     schema: || json!({"type": "string", "minLength": 1, "example": "default"}),
+};
+
+pub(super) const SHARD: Parameter = Parameter {
+    name: "shard",
+    place: "query",
+    description: "Which shard of the keyspace; the first, 0, unless said.",
+    schema: || json!({"type": "integer", "minimum": 0, "maximum": SHARDS_MAX - 1}),
 };
 
 pub(super) const KEY: Parameter = Parameter {

@@ -65,6 +65,7 @@ pub(super) fn all() -> Value {
         "TxnItem": txn::item(),
         "Hash": optional(object(&[
             ("keyspace", text()),
+            ("shard", number()),
             ("applied_index", number()),
             ("revision", number()),
             ("state_hash", hash()),
@@ -139,11 +140,11 @@ fn problem() -> Value {
 
 fn receipt() -> Value {
     let guarantee = json!({"enum": ["linearizable"]});
-    object(&[
+    let required = object(&[
         ("keyspace", text()),
         ("requested", guarantee.clone()),
         ("delivered", guarantee),
-        ("revision", number()),
+        ("revision", nullable("integer")),
         ("staleness_ms", nullable("integer")),
         (
             "acks",
@@ -154,7 +155,8 @@ fn receipt() -> Value {
         ("term", number()),
         ("attempts", number()),
         ("deduplicated", boolean()),
-    ])
+    ]);
+    optional(required, &[("shards", number())])
 }
 
 fn status() -> Value {
@@ -183,6 +185,7 @@ fn group() -> Value {
     object(&[
         ("group", number()),
         ("keyspace", text()),
+        ("shard", number()),
         ("role", role()),
         ("term", number()),
         ("leader", nullable("integer")),
