@@ -11,6 +11,7 @@ use types::{GroupId, LogPosition, limits::is_reserved_key};
 use crate::codec::DecodeError;
 use crate::command::{Command, Expect, Outcome};
 use crate::entry::{LogCommand, decode_entry};
+use crate::frontier;
 use crate::remembered::Remembered;
 use crate::txn;
 
@@ -76,13 +77,15 @@ pub fn apply(
     } else {
         let undecodable = |source| ApplyError::Undecodable { group, index: position.index, source };
         let LogCommand { terms, command } = decode_entry(data).map_err(undecodable)?;
-        Some(match terms.once {
+        let effect = match terms.once {
             None => Effect::Done { outcome: run(rows, group, &mut state, command)?, deduplicated: false },
             Some(once) => {
                 let mut remembered = Remembered::of(rows, group, position.index, &mut state);
                 remembered.run_once(&once, command)?
             }
-        })
+        };
+        frontier::raise(rows, group, &mut state, &terms.seen)?;
+        Some(effect)
     };
     state.applied_index = position.index;
     state.applied_term = position.term;

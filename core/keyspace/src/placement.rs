@@ -11,6 +11,8 @@ use crate::validate::invalid;
 pub enum Placement {
     /// In this shard, from 0.
     One(u32),
+    /// In any one shard: it names no key.
+    Any,
     /// In every shard: their answers are put together.
     All,
 }
@@ -23,7 +25,8 @@ impl Command {
     pub fn shard(&self, shards: u32) -> Result<u32, Problem> {
         match self {
             Command::Put { key, .. } | Command::Delete { key, .. } => Ok(shard_of(key, shards)),
-            Command::Txn(txn) => txn.shard(shards),
+            // One that names no key changes nothing, wherever it is carried out.
+            Command::Txn(txn) => Ok(txn.shard(shards)?.unwrap_or(0)),
         }
     }
 }
@@ -38,20 +41,19 @@ impl Query {
             Query::Get { key } => Ok(Placement::One(shard_of(key, shards))),
             Query::Range { .. } if shards == 1 => Ok(Placement::One(0)),
             Query::Range { .. } => Ok(Placement::All),
-            Query::Txn(txn) => txn.shard(shards).map(Placement::One),
+            Query::Txn(txn) => Ok(txn.shard(shards)?.map_or(Placement::Any, Placement::One)),
         }
     }
 }
 
 impl Txn {
-    fn shard(&self, shards: u32) -> Result<u32, Problem> {
+    fn shard(&self, shards: u32) -> Result<Option<u32>, Problem> {
         if shards == 1 {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let mut found = Found { shards, first: None };
         found.txn(self)?;
-        // One that names no key reads and changes nothing, wherever it is carried out.
-        Ok(found.first.map_or(0, |(shard, _)| shard))
+        Ok(found.first.map(|(shard, _)| shard))
     }
 }
 

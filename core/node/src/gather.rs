@@ -42,6 +42,7 @@ impl Node {
             Op::Command(command) | Op::Once(_, command) => command.shard(shards),
             Op::Query(query) => query.placement(shards).map(|placement| match placement {
                 Placement::One(shard) => shard,
+                Placement::Any => 0,
                 Placement::All => unreachable!("it was taken apart when it came"),
             }),
             Op::Catalog(_) => unreachable!("it was turned into requests to the meta group"),
@@ -57,7 +58,7 @@ impl Node {
             Op::Command(command) | Op::Once(_, command) => command.shard(shards).ok(),
             Op::Query(query) => match query.placement(shards) {
                 Ok(Placement::One(shard)) => Some(shard),
-                Ok(Placement::All) => return keyspace.groups().any(|of_shard| of_shard == group),
+                Ok(Placement::All | Placement::Any) => return keyspace.groups().any(|of_shard| of_shard == group),
                 Err(_) => None,
             },
             Op::Catalog(_) => None,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft_group::{GroupReady, RaftGroup};
 use storage::StoreError;
-use types::{GroupId, LogPosition, NodeId, Role};
+use types::{GroupId, LogPosition, NodeId, Role, SessionToken};
 
-use crate::{forwards::ForwardsSeen, snapshots::Receiving};
+use crate::{forwards::ForwardsSeen, freshness::Freshness, snapshots::Receiving};
 
 /// A group and what waits on it.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ pub(crate) struct Group {
     /// What was last told of the role.
     pub told: Option<(Role, u64, Option<NodeId>)>,
     pub forwards: ForwardsSeen,
+    /// How old this replica's state is.
+    pub freshness: Freshness,
+    /// What this replica's state depends on in other groups.
+    pub frontier: SessionToken,
     /// The term that recovery found. What this node did as a leader up to it, it no longer knows.
     pub recovered_term: u64,
     /// When this node, leading in this term, last told the time in an entry with an idempotency key.
@@ -96,6 +100,8 @@ impl Group {
             leaderless_since_ms: Some(now_ms),
             told: None,
             forwards: ForwardsSeen::default(),
+            freshness: Freshness::default(),
+            frontier: SessionToken::default(),
             recovered_term,
             once_stamped: None,
             applied_bytes: 0,

@@ -147,7 +147,7 @@ impl Node {
             node.follow_role(now, group);
             Ok(())
         })?;
-        self.route(now);
+        self.route(now)?;
         self.each_group(|node, group| node.pump(now, group))?;
         self.start_keyspaces(now)?;
         self.create_configured_keyspaces();
@@ -256,7 +256,9 @@ impl Node {
         if applied.index > 0 {
             raft.snapshot_available(applied);
         }
-        self.groups.insert(id, Group::new(id, name, raft, now.mono_ms));
+        let mut group = Group::new(id, name, raft, now.mono_ms);
+        group.frontier = keyspace::frontier(&self.store, id)?;
+        self.groups.insert(id, group);
         Ok(())
     }
 

@@ -69,7 +69,10 @@ impl Node {
                 Op::Once(key, command) => (command, Some(key)),
                 Op::Query(_) | Op::Catalog(_) => unreachable!("only commands are proposed"),
             };
-            let terms = Terms { once: key.map(|key| self.once(now, group, key, stamped)) };
+            let terms = Terms {
+                once: key.map(|key| self.once(now, group, key, stamped)),
+                seen: request.options.session.clone().without(group.id).without(GroupId::META),
+            };
             stamped |= key.is_some();
             let command = encode_entry(&terms, command);
             if bytes > 0 && bytes + command.len() > PROPOSE_BYTES_MAX {
@@ -196,7 +199,8 @@ impl Node {
             }
         }
         for (read, index) in output.reads.drain(..) {
-            if let Some((_, ids)) = group.reads.asked.remove(&read) {
+            if let Some((asked_ms, ids)) = group.reads.asked.remove(&read) {
+                group.freshness.prove(index, asked_ms);
                 group.reads.confirmed.push_back((index, group.raft.term(), ids));
             }
         }
@@ -216,6 +220,9 @@ impl Node {
             let effect = keyspace::apply(&mut self.store, group.id, position, &entry.data)
                 .map_err(|error| fatal(group.id, entry.index, error))?;
             group.applied_bytes += entry.data.len() as u64;
+            if keyspace::entry::has_seen(&entry.data) {
+                group.frontier = keyspace::frontier(&self.store, group.id)?;
+            }
             if group.id == GroupId::META
                 && matches!(effect, Some(Effect::Done { outcome: Outcome::Put { .. }, .. }))
             {
@@ -243,7 +250,8 @@ impl Node {
                 of: self.config.members.len() as u32,
                 durable: held_by,
             };
-            self.answer_with(id, ReplyBody::Outcome(outcome), role, entry.term, acks, deduplicated);
+            let at = (role, entry.term, entry.index);
+            self.answer_with(id, group, ReplyBody::Outcome(outcome), at, acks, deduplicated);
         }
         if let Some(last) = entries.last() {
             group.raft.applied(last.index);
@@ -267,7 +275,8 @@ impl Node {
                 let acks =
                     Acks { required: quorum, got: quorum, of: self.config.members.len() as u32, durable: 0 };
                 // Of the leader that was confirmed, also when it is deposed by now.
-                self.answer_with(id, ReplyBody::Answer(answer), Role::Leader, term, acks, false);
+                let at = (Role::Leader, term, applied);
+                self.answer_with(id, group, ReplyBody::Answer(answer), at, acks, false);
             }
         }
         Ok(())
@@ -276,17 +285,22 @@ impl Node {
     fn answer_with(
         &mut self,
         id: u64,
+        group: &Group,
         body: ReplyBody,
-        role: Role,
-        term: u64,
+        (role, term, index): (Role, u64, u64),
         acks: Acks,
         deduplicated: bool,
     ) {
         let Some(waiting) = self.requests.get(id) else { return };
         let receipt = Receipt {
             keyspace: waiting.request.keyspace.clone(),
-            requested: Guarantee::Linearizable,
+            requested: if waiting.is_query() {
+                self.read_level(waiting).guarantee()
+            } else {
+                Guarantee::Linearizable
+            },
             delivered: Guarantee::Linearizable,
+            session: self.session_after(waiting, group, index),
             revision: Some(revision_of(&body)),
             staleness_ms: Some(0),
             acks,

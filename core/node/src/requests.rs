@@ -30,6 +30,11 @@ pub(crate) enum Origin {
         /// This shard.
         shard: u32,
     },
+    /// This node, to know how old its replica is.
+    Probe {
+        /// Of this group.
+        group: GroupId,
+    },
     /// This node, working on a request about the list of keyspaces.
     Catalog {
         /// Which.
@@ -60,6 +65,8 @@ pub(crate) struct Waiting {
     /// The group that it came by, or is for; `None`: the one of its keys.
     pub group: Option<GroupId>,
     pub deadline_ms: u64,
+    /// When it was last sent to the leader.
+    pub sent_ms: u64,
     /// Not routed again before this time, so that two nodes that disagree about the leader do not spin.
     pub not_before_ms: u64,
     /// Tries so far.
@@ -112,6 +119,7 @@ impl Requests {
             request,
             group,
             deadline_ms,
+            sent_ms: 0,
             not_before_ms: 0,
             attempts,
             maybe_applied: false,
@@ -135,6 +143,13 @@ impl Requests {
         if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.place = place;
             self.unrouted.remove(&id);
+        }
+    }
+
+    /// It goes to the leader now.
+    pub(crate) fn sent(&mut self, id: u64, now_ms: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.sent_ms = now_ms;
         }
     }
 

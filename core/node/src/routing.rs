@@ -1,23 +1,24 @@
 //! From a request to its leader and back: local, forwarded, or refused with the reason.
 
 use keyspace::Command;
-use types::{Applied, GroupId, NodeId, Now, Problem, Role};
+use types::{Applied, GroupId, Guarantee, NodeId, Now, Problem, Role, contract::Read};
 use wire::{
     PeerBody, PeerMessage,
     message::{Forward, ForwardReply, RaftKind},
 };
 
 use crate::{
-    api::{Fatal, Op, Output, Reply, Request},
+    api::{Fatal, Op, Options, Output, Reply, Request},
     codec,
     node::{META_NAME, Node, is_misrouted},
     problems,
-    requests::{Origin, Place},
+    reads::Reading,
+    requests::{Origin, Place, Waiting},
 };
 
 impl Node {
     /// Sends every request that is looking for a leader to one, if one is known.
-    pub(crate) fn route(&mut self, now: Now) {
+    pub(crate) fn route(&mut self, now: Now) -> Result<(), Fatal> {
         for id in self.requests.routable(now.mono_ms, self.late_ms(now)) {
             let Some(waiting) = self.requests.get(id) else { continue };
             let name = waiting.request.keyspace.as_str();
@@ -46,6 +47,12 @@ impl Node {
                 self.answer(id, Err(problem));
                 continue;
             }
+            if let Op::Query(_) = waiting.request.op
+                && let Reading::Here(kept) = self.where_to_read(now, waiting, &self.groups[&group_id])
+            {
+                self.read_here(now, id, group_id, kept)?;
+                continue;
+            }
             let group = self.groups.get_mut(&group_id).expect("a keyspace's group runs");
             let role = group.raft.role();
             match (role, group.raft.leader(), waiting.origin) {
@@ -64,16 +71,13 @@ impl Node {
                     Op::Catalog(_) => unreachable!("it was turned into requests to the meta group"),
                 },
                 (_, leader, Origin::Peer { .. }) => self.answer(id, Err(problems::not_leader(leader))),
-                (_, Some(leader), Origin::Client { .. } | Origin::Catalog { .. } | Origin::Gather { .. })
-                    if !self.unreachable.contains(&leader) =>
-                {
+                (_, Some(leader), _) if !self.unreachable.contains(&leader) => {
                     self.forward(now, id, group_id, leader);
                 }
-                (_, _, Origin::Client { .. } | Origin::Catalog { .. } | Origin::Gather { .. }) => {
-                    self.refuse_if_leaderless(now, id, group_id)
-                }
+                _ => self.refuse_if_leaderless(now, id, group_id),
             }
         }
+        Ok(())
     }
 
     /// Admits a request, or refuses it at once.
@@ -95,6 +99,7 @@ impl Node {
                 return self.take_catalog(token, request.keyspace, op.clone(), deadline_ms);
             }
         };
+        let valid = valid.and_then(|()| request.options.validate());
         let limit = self.config.limits.pending_requests_max;
         if let Err(problem) = valid {
             self.reply(origin, Err(problem));
@@ -115,7 +120,7 @@ impl Node {
             id,
             // The leader gives up a little sooner, so that its answer, which knows more, arrives in time.
             timeout_ms: left_ms - (left_ms / 8).min(100),
-            request: codec::encode_request(&waiting.request).into(),
+            request: codec::encode_request(&without_own(&waiting.request, group_id)).into(),
             attempt: waiting.attempts,
             term: self.groups[&group_id].raft.term(),
             boot: self.boot,
@@ -125,6 +130,7 @@ impl Node {
             self.forwarded.insert((now.mono_ms + patience_ms, id));
         }
         self.requests.place(id, Place::Forwarded(group_id, leader));
+        self.requests.sent(id, now.mono_ms);
         self.send(group_id, leader, PeerBody::Forward(forward));
     }
 
@@ -134,7 +140,7 @@ impl Node {
         if since.is_some_and(|since| now.mono_ms >= since + limit_ms)
             && let Some(waiting) = self.requests.get(id)
         {
-            let problem = problems::no_quorum_refused(&waiting.request.keyspace);
+            let problem = self.leaderless(waiting);
             self.answer(id, Err(problem));
         }
     }
@@ -226,7 +232,17 @@ impl Node {
                     self.answer(reply.id, Err(problem));
                 }
             }
-            Ok(result) => self.answer(reply.id, result),
+            Ok(mut result) => {
+                if let (Ok(answered), Place::Forwarded(group, _)) = (&mut result, waiting.place) {
+                    let (sent_ms, is_query) = (waiting.sent_ms, waiting.is_query());
+                    let proved = answered.receipt.session.clone();
+                    answered.receipt.session.join(&waiting.request.options.session);
+                    if is_query && answered.receipt.delivered == Guarantee::Linearizable {
+                        self.learn_freshness(group, sent_ms, &proved);
+                    }
+                }
+                self.answer(reply.id, result);
+            }
             Err(error) => self.disconnect(from, format!("an answer cannot be read: {error}")),
         }
     }
@@ -286,6 +302,17 @@ impl Node {
         now.mono_ms + 2 * self.config.timing.tick_ms
     }
 
+    /// Why a request that found no leader in time is refused.
+    fn leaderless(&self, waiting: &Waiting) -> Problem {
+        let name = &waiting.request.keyspace;
+        match self.read_level(waiting) {
+            level @ (Read::Causal | Read::Bounded(_)) if waiting.is_query() => {
+                problems::too_stale(name, level)
+            }
+            _ => problems::no_quorum_refused(name),
+        }
+    }
+
     fn why_late(&self, id: u64) -> Problem {
         let Some(waiting) = self.requests.get(id) else { return problems::deadline_not_applied() };
         let name = &waiting.request.keyspace;
@@ -294,11 +321,7 @@ impl Node {
         match waiting.place {
             Place::Unrouted => {
                 let group = self.group_of(waiting).and_then(Result::ok).unwrap_or(GroupId::META);
-                if leaderless(group) {
-                    problems::no_quorum_refused(name)
-                } else {
-                    problems::deadline_not_applied()
-                }
+                if leaderless(group) { self.leaderless(waiting) } else { problems::deadline_not_applied() }
             }
             Place::Queued(_) => problems::deadline_not_applied(),
             Place::Reading(_) => problems::read_unconfirmed(name),
@@ -333,6 +356,8 @@ impl Node {
         match origin {
             Origin::Client { token } => self.outbox.push(Output::Reply { token, result }),
             Origin::Catalog { id } => self.on_catalog_answer(id, result),
+            // It has taught what it could.
+            Origin::Probe { .. } => {}
             Origin::Gather { id, shard } => self.on_gather_answer(id, shard, result),
             Origin::Peer { from, boot, id } => {
                 let reply = ForwardReply { id, boot, reply: codec::encode_reply(&result).into() };
@@ -340,6 +365,13 @@ impl Node {
             }
         }
     }
+}
+
+/// Without what the session has seen of the group itself: its leader has all of that, and the index in
+/// its answer is then its own.
+fn without_own(request: &Request, group: GroupId) -> Request {
+    let session = request.options.session.clone().without(group);
+    Request { options: Options { session, ..request.options.clone() }, ..request.clone() }
 }
 
 /// Silence after which a forwarded read, or write under an idempotency key, is sent again; twice as long

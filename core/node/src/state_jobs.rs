@@ -240,6 +240,7 @@ impl Node {
         for write in installing.held {
             self.writes.push(write);
         }
+        group.frontier = keyspace::frontier(&self.store, id)?;
         let ack = SnapshotAck { transfer: installing.transfer, next: 0, failed: false, done: true };
         self.send(id, installing.from, PeerBody::SnapshotAck(ack));
         let event = NodeEvent::SnapshotInstalled { group: id, index: installing.position.index };

@@ -3,14 +3,36 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{NodeId, SessionToken};
 
 /// The consistency that an answer was asked for, or kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
     /// The operation took effect at one instant between its call and its answer (Herlihy and Wing 1990).
     Linearizable,
+    /// The answer reflects all that the session token has seen (Terry et al. 1994), and perhaps no more.
+    Causal,
+    /// The answer is no older than the bound that was asked for.
+    Bounded,
+    /// The answer is of some earlier state.
+    Eventual,
+}
+
+impl Guarantee {
+    /// Every guarantee, the strongest first.
+    pub const ALL: [Guarantee; 4] =
+        [Guarantee::Linearizable, Guarantee::Causal, Guarantee::Bounded, Guarantee::Eventual];
+
+    /// The lower-case name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Guarantee::Linearizable => "linearizable",
+            Guarantee::Causal => "causal",
+            Guarantee::Bounded => "bounded",
+            Guarantee::Eventual => "eventual",
+        }
+    }
 }
 
 /// What a node is in the group that served a request.
@@ -59,6 +81,9 @@ pub struct Receipt {
     pub requested: Guarantee,
     /// What was kept.
     pub delivered: Guarantee,
+    /// What the session has seen, with this answer: to be sent with its next request.
+    #[serde(default)]
+    pub session: SessionToken,
     /// The keyspace's revision that the answer reflects; `None` of a write that was answered before it was
     /// applied.
     pub revision: Option<u64>,
@@ -100,6 +125,12 @@ impl Receipt {
                 durable: one.acks.durable.min(other.acks.durable),
             },
             attempts: one.attempts.max(other.attempts),
+            delivered: one.delivered.max(other.delivered),
+            session: {
+                let mut session = one.session;
+                session.join(&other.session);
+                session
+            },
             ..one
         };
         let whole = parts.into_iter().reduce(weaker)?;

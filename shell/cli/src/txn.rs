@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     args::Txn,
     client::Repeat,
+    commands::written,
     failure::{Exit, Failure},
     output::say,
 };
@@ -34,7 +35,8 @@ pub async fn run(args: Txn, json: bool) -> Result<(), Failure> {
         let message = format!("the document is larger than {DOCUMENT_BYTES_MAX} bytes; nothing was sent");
         return Err(Failure::error(message).next("split it into several transactions"));
     }
-    let answer = args.connection.keyspace()?.txn(document.into(), Repeat::OnceApplied).await?;
+    let keyspace = written(&args.connection, &args.writing)?;
+    let answer = keyspace.txn(document.into(), Repeat::OnceApplied).await?;
     let mut body: Value = serde_json::from_slice(&answer.body).map_err(|error| {
         Failure::new(Exit::Error, format!("the answer is not JSON: {error}"))
             .next("it was applied; read the keys to see what they hold")

@@ -7,13 +7,14 @@ use check::{Action, Answer, Completion, History};
 use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer};
 use node::{CatalogAnswer, CatalogOp, Op, Reply, ReplyBody, Request};
 use storage::Row;
-use types::{Applied, Contract, ErrorCode, NodeId, Problem};
+use types::{Applied, Contract, ErrorCode, NodeId, Problem, contract::Read};
 
 use crate::{
     dice::Dice,
     failure::Broken,
     keyed::{Keyed, Try},
     plan::{CONFIGURED, KEYSPACES, Plan, SHARDED, SHARDS},
+    sessions::{Session, Sessions},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
 };
@@ -28,6 +29,13 @@ pub enum Wish {
     One(Action),
     /// All of these keys in one range read.
     Range(Vec<String>),
+    /// A read of one key that need not be new. The history has none of these.
+    Stale {
+        /// The key.
+        key: String,
+        /// What it asks for.
+        read: Read,
+    },
     /// The keyspace itself, under a contract that remembers idempotency keys for so many seconds.
     Create(u64),
     /// Money from one account to another, in one transaction.
@@ -48,6 +56,8 @@ pub struct Waiting {
     pub keyspace: usize,
     /// What was asked.
     pub wish: Wish,
+    /// What the client had seen.
+    pub session: Session,
     /// What the node is asked.
     pub request: Request,
     /// The node.
@@ -112,6 +122,8 @@ pub struct Clients {
     /// What each client last saw of the accounts of each keyspace.
     audited: Vec<BTreeMap<usize, Vec<Account>>>,
     pub(crate) waiting: BTreeMap<u64, Waiting>,
+    /// What each client has seen.
+    pub sessions: Sessions,
     pub(crate) tokens: u64,
     /// What was asked and told, by keyspace.
     pub histories: Vec<History>,
@@ -131,6 +143,7 @@ impl Clients {
             known: vec![BTreeMap::new(); plan.clients as usize],
             audited: vec![BTreeMap::new(); plan.clients as usize],
             waiting: BTreeMap::new(),
+            sessions: Sessions::new(plan.clients as usize),
             tokens: 0,
             histories: KEYSPACES.map(|_| History::new()).to_vec(),
             tasks: VecDeque::new(),
@@ -174,7 +187,9 @@ impl Clients {
         let wish = match kind {
             0..4 if keyspace >= CONFIGURED => Wish::Create(self.dice.pick(&TTLS_S)),
             0..24 => Wish::One(Action::Write { key, value }),
-            24..48 => Wish::One(Action::Read { key }),
+            24..36 => Wish::One(Action::Read { key }),
+            36..48 if key != TOGETHER => Wish::Stale { key, read: self.stale_read() },
+            36..48 => Wish::One(Action::Read { key }),
             48..56 => Wish::One(Action::Delete { key }),
             56..66 if transactions => {
                 let known = self.audited[client].get(&keyspace).map(Vec::as_slice);
@@ -188,6 +203,11 @@ impl Clients {
             }
             _ => Wish::Range(self.keys()),
         };
+        match self.dice.below(100) {
+            0..3 => self.sessions.forget(client),
+            3..10 => self.sessions.hand_over(self.dice.below(self.known.len() as u64) as usize, client),
+            _ => {}
+        }
         let timeout_ms = self.dice.pick(&[100, 500, 2_000, 4_000]);
         if let Wish::One(action) = &wish
             && !matches!(action, Action::Read { .. })
@@ -231,8 +251,14 @@ impl Clients {
             None => (op(keyspace, &wish), None),
         };
         let request = Request::new(KEYSPACES[keyspace], op);
+        let session = self.sessions.of(client).clone();
+        let request = in_session(request, &session, &wish);
+        if let Wish::One(Action::Write { value, .. } | Action::Cas { value, .. }) = &wish {
+            self.sessions.on_write(client, value);
+        }
         let delivered = None;
-        let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task, try_of };
+        let waiting =
+            Waiting { client, keyspace, wish, session, request, node, timeout_ms, delivered, task, try_of };
         self.waiting.insert(self.tokens, waiting);
         self.tokens
     }
@@ -310,11 +336,20 @@ impl Clients {
                 self.audited[waiting.client].insert(waiting.keyspace, accounts);
                 Vec::new()
             }
-            (Wish::Range(_) | Wish::Create(_) | Wish::Transfer(_) | Wish::Audit { .. }, _) => {
+            (Wish::Stale { .. }, ReplyBody::Answer(QueryAnswer::Get { .. })) => Vec::new(),
+            (
+                Wish::Range(_)
+                | Wish::Stale { .. }
+                | Wish::Create(_)
+                | Wish::Transfer(_)
+                | Wish::Audit { .. },
+                _,
+            ) => {
                 return Err(nonsense());
             }
         };
         let waiting = self.waiting.remove(&token).expect("it was just found");
+        self.sessions.on_reply(&waiting.session, &waiting, reply)?;
         if self.after_success(&waiting, reply)? {
             return Ok(Ended { client: waiting.client, ok: true });
         }
@@ -357,12 +392,21 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     let first = client as u64 * PROCESSES_PER_CLIENT;
     match wish {
         Wish::One(action) => vec![(first, action.clone())],
-        Wish::Create(_) => Vec::new(),
+        Wish::Create(_) | Wish::Stale { .. } => Vec::new(),
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
         Wish::Transfer(_) | Wish::Audit { .. } => Vec::new(),
     }
+}
+
+/// The request of a client that has seen this.
+pub(crate) fn in_session(mut request: Request, session: &Session, wish: &Wish) -> Request {
+    request.options.session = session.token.clone();
+    if let Wish::Stale { read, .. } = wish {
+        request.options.read = Some(*read);
+    }
+    request
 }
 
 pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
@@ -373,7 +417,9 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
         Wish::One(action) if action.key() == TOGETHER => together::op(action),
         Wish::Transfer(transfer) => transfer.op(),
         Wish::Audit { by_range } => transfer::audit(*by_range),
-        Wish::One(Action::Read { key }) => Op::Query(Query::Get { key: key.as_bytes().to_vec() }),
+        Wish::Stale { key, .. } | Wish::One(Action::Read { key }) => {
+            Op::Query(Query::Get { key: key.as_bytes().to_vec() })
+        }
         Wish::One(Action::Write { key, value }) => put(key, value, Expect::Anything),
         Wish::One(Action::Cas { key, expected_revision: 0, value }) => put(key, value, Expect::Absent),
         Wish::One(Action::Cas { key, expected_revision, value }) => {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::limits::SHARDS_MAX;
+use crate::{ErrorCode, Problem, limits::SHARDS_MAX};
 
 use super::{Ack, Contract, OnPartition, Read, Replication, Values};
 
@@ -31,6 +31,23 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; nearest that would hold: {}", self.reason, self.changes.join(", "))
+    }
+}
+
+impl Read {
+    /// Checks a bound that a request asks for.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for one that no contract may have either.
+    pub fn validate(self) -> Result<(), Problem> {
+        match self {
+            Read::Bounded(ms) if !(1..=BOUND_MS_MAX).contains(&ms) => Err(Problem::not_applied(
+                ErrorCode::InvalidArgument,
+                format!("read = {self} is not within 1 ms to 1 hour"),
+                "ask for a bound within the limits, or for strong or eventual",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

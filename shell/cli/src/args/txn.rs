@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Connection;
+use super::{Connection, Writing};
 
 /// `quorate txn`.
 #[derive(Clone, Debug, Args)]
@@ -20,6 +20,9 @@ done; the exit code is 0 either way. A transaction whose outcome is unknown is n
 pub struct Txn {
     /// The JSON document; `-` reads it from standard input
     pub file: PathBuf,
+    /// When it is acknowledged, and what its session has seen.
+    #[command(flatten)]
+    pub writing: Writing,
     /// Also print what the answer guarantees
     #[arg(long)]
     pub receipt: bool,

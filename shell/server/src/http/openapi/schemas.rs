@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use types::{
-    ErrorCode,
+    ErrorCode, Guarantee,
     contract::{Ack, OnPartition, Reconcile, Replication, Values},
 };
 
@@ -139,11 +139,12 @@ fn problem() -> Value {
 }
 
 fn receipt() -> Value {
-    let guarantee = json!({"enum": ["linearizable"]});
+    let guarantee = json!({"enum": Guarantee::ALL.map(Guarantee::name)});
     let required = object(&[
         ("keyspace", text()),
         ("requested", guarantee.clone()),
         ("delivered", guarantee),
+        ("session", text()),
         ("revision", nullable("integer")),
         ("staleness_ms", nullable("integer")),
         (

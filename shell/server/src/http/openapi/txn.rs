@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use types::limits::{RANGE_ITEMS_MAX, TXN_OPS_MAX};
 
-use super::parameters::{DEADLINE, KEYSPACE};
+use super::parameters::{ACK, DEADLINE, KEYSPACE, READ, SESSION};
 use super::responses;
 use super::schemas::{boolean, list, nullable, number, object, optional, reference, text};
 use super::with;
@@ -14,7 +14,7 @@ pub(super) fn path() -> Value {
         "post": {
             "operationId": "runTransaction",
             "summary": "Compare keys, then do one of two lists of operations, all at one point in time",
-            "parameters": [DEADLINE.get()],
+            "parameters": [READ.get(), ACK.get(), SESSION.get(), DEADLINE.get()],
             "requestBody": {
                 "required": true,
                 "content": {"application/json": {"schema": reference("Txn")}},
