@@ -102,6 +102,10 @@ class Servers:
     def log_path(self, node):
         return os.path.join(self.folder, f"node-{node}.log")
 
+    def last_words(self, node):
+        with open(self.log_path(node), encoding="utf-8", errors="replace") as log:
+            return log.read()[-1000:]
+
     def start(self, *nodes):
         """Starts these, or all."""
         for node in nodes or range(self.nodes):
@@ -169,6 +173,8 @@ class Servers:
 
     def wait_ready(self, nodes=None, seconds=60):
         def ready(node):
+            ended = self.processes[node].poll()
+            assert ended is None, f"node {node} ended with {ended}: {self.last_words(node)}"
             try:
                 return self.ask(node, "GET", "/readyz", timeout=2)[0] == 200
             except OSError:
