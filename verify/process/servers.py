@@ -66,10 +66,10 @@ def key_path(key, keyspace="default"):
 
 class Servers:
     """`nodes` servers. With `network`, node `i` lives in its namespace and serves HTTP on the loopback there;
-    clients `enter` it. `environment(node)` is added to that node's; `peer(sender, receiver)` may give
-    another address at which one node reaches another."""
+    clients `enter` it. `environment(node)` is added to that node's; with `relays`, nodes reach each other
+    through them."""
 
-    def __init__(self, binary, folder, nodes=3, network=None, environment=None, peer=None, extra=""):
+    def __init__(self, binary, folder, nodes=3, network=None, environment=None, relays=None, extra=""):
         self.binary, self.folder, self.nodes, self.network = os.path.abspath(binary), folder, nodes, network
         self.environment = environment or (lambda node: {})
         self.base = free_base(nodes)
@@ -77,8 +77,9 @@ class Servers:
         os.makedirs(folder, exist_ok=True)
         cluster = secrets.token_hex(16)
         make_certificates(folder, cluster, nodes)
+        peer = relays.peer(self.peer_address) if relays else lambda sender, receiver: self.peer_address(receiver)
         for node in range(nodes):
-            self._configure(node, cluster, peer or (lambda sender, receiver: self.peer_address(receiver)), extra)
+            self._configure(node, cluster, peer, extra)
 
     def peer_address(self, node):
         host = self.network.address(node) if self.network else "127.0.0.1"
