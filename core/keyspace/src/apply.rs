@@ -75,11 +75,10 @@ pub fn apply(
         None
     } else {
         let undecodable = |source| ApplyError::Undecodable { group, index: position.index, source };
-        Some(match decode_entry(data).map_err(undecodable)? {
-            LogCommand::Plain(command) => {
-                Effect::Done { outcome: run(rows, group, &mut state, command)?, deduplicated: false }
-            }
-            LogCommand::Once(once, command) => {
+        let LogCommand { terms, command } = decode_entry(data).map_err(undecodable)?;
+        Some(match terms.once {
+            None => Effect::Done { outcome: run(rows, group, &mut state, command)?, deduplicated: false },
+            Some(once) => {
                 let mut remembered = Remembered::of(rows, group, position.index, &mut state);
                 remembered.run_once(&once, command)?
             }

@@ -29,8 +29,8 @@ pub mod kind {
     pub const DELETE: u8 = 2;
     /// [`crate::Command::Txn`].
     pub const TXN: u8 = 16;
-    /// [`crate::LogCommand::Once`]: a command under an idempotency key. Only in a log entry.
-    pub const ONCE: u8 = 32;
+    /// A command with [`crate::Terms`]. Only in a log entry.
+    pub const ENTRY: u8 = 32;
     /// [`crate::Query::Get`].
     pub const GET: u8 = 64;
     /// [`crate::Query::Range`].

@@ -1,4 +1,4 @@
-//! A log entry: a command, plain or under an idempotency key.
+//! A log entry: a command, and the terms on which it is carried out.
 //!
 //! Everything that decides how long a key is remembered travels in the entry, so that replicas of
 //! different configurations and versions forget the same keys at the same entry.
@@ -8,7 +8,7 @@ use types::{ErrorCode, Problem};
 
 use crate::codec::{COMMAND, DecodeError, decode_command, encode, encode_command, kind, open, strict};
 use crate::command::Command;
-use crate::messages::OnceBody;
+use crate::messages::{EntryBody, OnceBody};
 
 /// A client's name for one request, within one keyspace
 /// (draft-ietf-httpapi-idempotency-key-header-07, section 2).
@@ -54,48 +54,66 @@ pub struct Once {
     pub keys_max: u64,
 }
 
-/// What a log entry asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogCommand {
-    /// Run the command.
-    Plain(Command),
+/// What a log entry says beside its command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
     /// Run the command, unless it has run under this key.
-    Once(Once, Command),
+    pub once: Option<Once>,
 }
 
-impl LogCommand {
-    /// The command, with or without a key.
-    pub fn command(&self) -> &Command {
-        match self {
-            LogCommand::Plain(command) | LogCommand::Once(_, command) => command,
-        }
+impl From<Once> for Terms {
+    fn from(once: Once) -> Terms {
+        Terms { once: Some(once) }
     }
 }
 
-/// Encodes a command under a key, as it is proposed to the log.
-pub fn encode_once(once: &Once, command: &Command) -> Vec<u8> {
-    let body = OnceBody {
+/// What a log entry asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogCommand {
+    /// What goes with the command.
+    pub terms: Terms,
+    /// The command.
+    pub command: Command,
+}
+
+/// Encodes a command with its terms, as it is proposed to the log.
+pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
+    let command = encode_command(command);
+    if *terms == Terms::default() {
+        return command;
+    }
+    let Terms { once } = terms;
+    let once = once.as_ref().map(|once| OnceBody {
         key: once.key.0.clone(),
         elapsed_ms: once.elapsed_ms,
         ttl_ms: once.ttl_ms,
         keys_max: once.keys_max,
-        command: encode_command(command),
-    };
-    encode(kind::ONCE, &body)
+    });
+    encode(kind::ENTRY, &EntryBody { command, once })
 }
 
-/// Decodes an entry: what [`encode_command`] or [`encode_once`] wrote. As strict as [`decode_command`].
+/// Decodes an entry: what [`encode_entry`] wrote. As strict as [`decode_command`].
 ///
 /// # Errors
 /// When the bytes are not an entry that this build knows.
 pub fn decode_entry(data: &[u8]) -> Result<LogCommand, DecodeError> {
     let (kind, body) = open(COMMAND, data)?;
-    if kind != kind::ONCE {
-        return decode_command(data).map(LogCommand::Plain);
+    if kind != kind::ENTRY {
+        return Ok(LogCommand { terms: Terms::default(), command: decode_command(data)? });
     }
-    let body: OnceBody = strict(COMMAND, body)?;
-    let key = IdempotencyKey::new(body.key)
-        .map_err(|problem| DecodeError::Malformed { what: COMMAND, reason: problem.message })?;
-    let once = Once { key, elapsed_ms: body.elapsed_ms, ttl_ms: body.ttl_ms, keys_max: body.keys_max };
-    Ok(LogCommand::Once(once, decode_command(&body.command)?))
+    let body: EntryBody = strict(COMMAND, body)?;
+    let terms = Terms { once: body.once.map(decode_once).transpose()? };
+    if terms == Terms::default() {
+        return Err(malformed("it has no terms"));
+    }
+    Ok(LogCommand { terms, command: decode_command(&body.command)? })
+}
+
+fn decode_once(body: OnceBody) -> Result<Once, DecodeError> {
+    let key = IdempotencyKey::new(body.key).map_err(|problem| malformed(problem.message))?;
+    Ok(Once { key, elapsed_ms: body.elapsed_ms, ttl_ms: body.ttl_ms, keys_max: body.keys_max })
+}
+
+fn malformed(reason: impl Into<String>) -> DecodeError {
+    DecodeError::Malformed { what: COMMAND, reason: reason.into() }
 }

@@ -17,7 +17,7 @@ pub mod validate;
 pub use apply::{ApplyError, Effect, apply};
 pub use codec::DecodeError;
 pub use command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
-pub use entry::{IdempotencyKey, LogCommand, Once};
+pub use entry::{IdempotencyKey, LogCommand, Once, Terms};
 pub use prefix::prefix_range;
 pub use query::answer;
 pub use txn::{Compare, Keys, Relation, Target, Txn, TxnOp, TxnOutcome, TxnRefusal, TxnResult};

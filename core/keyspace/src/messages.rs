@@ -37,7 +37,16 @@ pub struct DeleteBody {
     pub expect_revision: u64,
 }
 
-/// A command under an idempotency key; the command is encoded as it is without.
+/// A command with its terms; the command is encoded as it is without.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EntryBody {
+    #[prost(bytes = "vec", tag = "1")]
+    pub command: Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub once: Option<OnceBody>,
+}
+
+/// An idempotency key.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct OnceBody {
     #[prost(bytes = "vec", tag = "1")]
@@ -48,8 +57,6 @@ pub struct OnceBody {
     pub ttl_ms: u64,
     #[prost(uint64, tag = "4")]
     pub keys_max: u64,
-    #[prost(bytes = "vec", tag = "5")]
-    pub command: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -5,7 +5,9 @@ mod memory;
 
 use std::collections::BTreeMap;
 
-use keyspace::{Command, Effect, Expect, IdempotencyKey, LogCommand, Once, Outcome, apply, codec, entry};
+use keyspace::{
+    Command, Effect, Expect, IdempotencyKey, LogCommand, Once, Outcome, Terms, apply, codec, entry,
+};
 use memory::MemoryRows;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -42,17 +44,18 @@ fn run(rows: &mut MemoryRows, data: &[u8]) -> Effect {
 proptest! {
     #[test]
     fn entries_survive_encoding(once in onces(), command in commands()) {
-        let data = entry::encode_once(&once, &command);
-        prop_assert_eq!(entry::decode_entry(&data), Ok(LogCommand::Once(once, command.clone())));
-        let data = codec::encode_command(&command);
-        prop_assert_eq!(entry::decode_entry(&data), Ok(LogCommand::Plain(command)));
+        for terms in [Terms::from(once), Terms::default()] {
+            let data = entry::encode_entry(&terms, &command);
+            let command = command.clone();
+            prop_assert_eq!(entry::decode_entry(&data), Ok(LogCommand { terms, command }));
+        }
     }
 
     #[test]
     fn arbitrary_bytes_are_entries_or_errors(body in vec(any::<u8>(), 0..64)) {
-        let data = [&[codec::FORMAT_VERSION, codec::kind::ONCE], body.as_slice()].concat();
-        if let Ok(LogCommand::Once(once, command)) = entry::decode_entry(&data) {
-            prop_assert_eq!(entry::encode_once(&once, &command).len(), data.len());
+        let data = [&[codec::FORMAT_VERSION, codec::kind::ENTRY], body.as_slice()].concat();
+        if let Ok(LogCommand { terms, command }) = entry::decode_entry(&data) {
+            prop_assert_eq!(entry::encode_entry(&terms, &command).len(), data.len());
         }
     }
 
@@ -64,7 +67,7 @@ proptest! {
         let mut model: BTreeMap<IdempotencyKey, (Command, Outcome)> = BTreeMap::new();
         for (once, command) in entries {
             let once = Once { ttl_ms: u64::MAX, keys_max: u64::MAX, ..once };
-            let effect = run(&mut rows, &entry::encode_once(&once, &command));
+            let effect = run(&mut rows, &entry::encode_entry(&Terms::from(once.clone()), &command));
             match model.get(&once.key) {
                 Some((first, outcome)) if *first == command => {
                     prop_assert_eq!(effect, Effect::Done { outcome: outcome.clone(), deduplicated: true });
@@ -99,7 +102,7 @@ proptest! {
             let key = IdempotencyKey::new(vec![name]).unwrap();
             let command = Command::Put { key: b"k".to_vec(), value: vec![name], expect: Expect::Anything };
             let once = Once { key, elapsed_ms, ttl_ms, keys_max };
-            let effect = run(&mut rows, &entry::encode_once(&once, &command));
+            let effect = run(&mut rows, &entry::encode_entry(&Terms::from(once.clone()), &command));
             let Effect::Done { deduplicated, .. } = effect else { panic!("the request is the same") };
             if let Some((first_ms, newer)) = used.get(&name) {
                 let promised = now_ms - first_ms <= ttl_ms && *newer < keys_max;

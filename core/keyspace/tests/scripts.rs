@@ -11,8 +11,8 @@ use std::fs;
 use std::path::Path;
 
 use keyspace::{
-    Command, Effect, Expect, IdempotencyKey, KeyRange, Once, Outcome, Query, QueryAnswer, answer, apply,
-    codec, entry,
+    Command, Effect, Expect, IdempotencyKey, KeyRange, Once, Outcome, Query, QueryAnswer, Terms, answer,
+    apply, codec, entry,
 };
 use memory::MemoryRows;
 use storage::{ReadRows, Row};
@@ -129,7 +129,7 @@ impl Machine {
             ["delete", key, ref options @ ..] => Command::Delete { key: bytes(key), expect: expect(options) },
             _ => panic!("no such command: {words:?}"),
         };
-        self.apply(&entry::encode_once(once, &command))
+        self.apply(&entry::encode_entry(&Terms::from(once.clone()), &command))
     }
 
     fn apply(&mut self, data: &[u8]) -> String {

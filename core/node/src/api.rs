@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer, Txn};
 use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
-use types::{ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq};
+use types::{
+    ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq,
+    contract::{Ack, Read},
+};
 use wire::PeerMessage;
 
 use crate::catalog::{CatalogAnswer, CatalogOp};
@@ -114,6 +117,24 @@ pub struct Request {
     pub keyspace: String,
     /// What to do.
     pub op: Op,
+    /// How.
+    pub options: Options,
+}
+
+impl Request {
+    /// Asks this of a keyspace, on the terms of its contract.
+    pub fn new(keyspace: impl Into<String>, op: Op) -> Request {
+        Request { keyspace: keyspace.into(), op, options: Options::default() }
+    }
+}
+
+/// What a request asks for beyond its keyspace's contract; what it leaves out is as the contract says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// When a write is acknowledged.
+    pub ack: Option<Ack>,
+    /// What a read guarantees.
+    pub read: Option<Read>,
 }
 
 /// A change or a question.

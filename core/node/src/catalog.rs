@@ -119,7 +119,7 @@ impl Node {
     fn ask_meta(&mut self, task: Task, op: Op) {
         let deadline_ms = task.deadline_ms;
         let id = self.catalog.insert(task);
-        let request = Request { keyspace: META_NAME.into(), op };
+        let request = Request::new(META_NAME, op);
         self.take_request(Origin::Catalog { id }, request, deadline_ms, 1);
     }
 

@@ -9,7 +9,7 @@ use keyspace::codec::{
 use prost::Message;
 use types::{Acks, Applied, ErrorCode, Guarantee, NodeId, Problem, Receipt, Role};
 
-use crate::api::{Op, Reply, ReplyBody, Request};
+use crate::api::{Op, Options, Reply, ReplyBody, Request};
 
 #[derive(Clone, PartialEq, Message)]
 struct WireRequest {
@@ -17,6 +17,17 @@ struct WireRequest {
     keyspace: String,
     #[prost(oneof = "WireOp", tags = "2, 3, 4")]
     op: Option<WireOp>,
+    #[prost(message, optional, tag = "5")]
+    options: Option<WireOptions>,
+}
+
+/// Absent: as the contract says. Words are as in contracts.
+#[derive(Clone, PartialEq, Message)]
+struct WireOptions {
+    #[prost(string, optional, tag = "1")]
+    ack: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    read: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -59,8 +70,8 @@ enum WireBody {
 struct WireReceipt {
     #[prost(string, tag = "1")]
     keyspace: String,
-    #[prost(uint64, tag = "2")]
-    revision: u64,
+    #[prost(uint64, optional, tag = "2")]
+    revision: Option<u64>,
     #[prost(uint64, optional, tag = "3")]
     staleness_ms: Option<u64>,
     #[prost(uint32, tag = "4")]
@@ -111,7 +122,8 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
         Op::Query(query) => WireOp::Query(encode_query(query)),
         Op::Catalog(_) => unreachable!("the node asked turns it into requests to the meta group"),
     };
-    WireRequest { keyspace: request.keyspace.clone(), op: Some(op) }.encode_to_vec()
+    let options = encode_options(&request.options);
+    WireRequest { keyspace: request.keyspace.clone(), op: Some(op), options }.encode_to_vec()
 }
 
 /// Decodes a forwarded request.
@@ -129,7 +141,22 @@ pub fn decode_request(bytes: &[u8]) -> Result<Request, DecodeError> {
         }
         None => return Err(malformed("request of an unknown kind")),
     };
-    Ok(Request { keyspace: wire.keyspace, op })
+    let options = wire.options.map(decode_options).transpose()?.unwrap_or_default();
+    Ok(Request { keyspace: wire.keyspace, op, options })
+}
+
+fn encode_options(options: &Options) -> Option<WireOptions> {
+    if *options == Options::default() {
+        return None;
+    }
+    let Options { ack, read } = options;
+    Some(WireOptions { ack: ack.map(|ack| ack.to_string()), read: read.map(|read| read.to_string()) })
+}
+
+fn decode_options(wire: WireOptions) -> Result<Options, DecodeError> {
+    let ack = wire.ack.map(|word| word.parse()).transpose().map_err(malformed)?;
+    let read = wire.read.map(|word| word.parse()).transpose().map_err(malformed)?;
+    Ok(Options { ack, read })
 }
 
 /// Encodes an answer for [`wire::message::ForwardReply`].

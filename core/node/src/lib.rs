@@ -24,7 +24,7 @@ mod state_jobs;
 pub mod status;
 mod writes;
 
-pub use api::{Fatal, Input, NodeConfig, NodeEvent, Op, Output, Reply, ReplyBody, Request, Timing};
+pub use api::{Fatal, Input, NodeConfig, NodeEvent, Op, Options, Output, Reply, ReplyBody, Request, Timing};
 pub use catalog::{CatalogAnswer, CatalogOp, KeyspaceInfo};
 pub use node::{META_NAME, Node};
 pub use status::{GroupStatus, NodeStatus, ReplicaStatus};

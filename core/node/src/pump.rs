@@ -1,6 +1,6 @@
 //! One group's turn in a poll: propose, ask for read confirmations, drain the engine, apply, answer.
 
-use keyspace::{Effect, IdempotencyKey, Once, Outcome};
+use keyspace::{Effect, IdempotencyKey, Once, Outcome, Terms, entry::encode_entry};
 use raft_group::{GroupOutput, ProposeError, ReadError};
 use storage::ReadRows;
 use types::{Acks, Entry, GroupId, Guarantee, LogPosition, Now, Receipt, Role};
@@ -64,15 +64,14 @@ impl Node {
                 self.answer(id, Err(problem));
                 continue;
             }
-            let command = match &request.op {
-                Op::Command(command) => keyspace::codec::encode_command(command),
-                Op::Once(key, command) => {
-                    let once = self.once(now, group, key, stamped);
-                    stamped = true;
-                    keyspace::entry::encode_once(&once, command)
-                }
+            let (command, key) = match &request.op {
+                Op::Command(command) => (command, None),
+                Op::Once(key, command) => (command, Some(key)),
                 Op::Query(_) | Op::Catalog(_) => unreachable!("only commands are proposed"),
             };
+            let terms = Terms { once: key.map(|key| self.once(now, group, key, stamped)) };
+            stamped |= key.is_some();
+            let command = encode_entry(&terms, command);
             if bytes > 0 && bytes + command.len() > PROPOSE_BYTES_MAX {
                 break;
             }
@@ -288,7 +287,7 @@ impl Node {
             keyspace: waiting.request.keyspace.clone(),
             requested: Guarantee::Linearizable,
             delivered: Guarantee::Linearizable,
-            revision: revision_of(&body),
+            revision: Some(revision_of(&body)),
             staleness_ms: Some(0),
             acks,
             served_by: self.config.node,

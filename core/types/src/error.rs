@@ -38,7 +38,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, in the order of the reference pages.
-    pub const ALL: [ErrorCode; 13] = [
+    pub const ALL: &[ErrorCode] = &[
         ErrorCode::NoQuorum,
         ErrorCode::NotLeader,
         ErrorCode::DeadlineExceeded,
@@ -75,7 +75,7 @@ impl ErrorCode {
 
     /// The code of a stable name; `None` for a name of a newer version.
     pub fn from_name(name: &str) -> Option<ErrorCode> {
-        ErrorCode::ALL.into_iter().find(|code| code.name() == name)
+        ErrorCode::ALL.iter().copied().find(|code| code.name() == name)
     }
 }
 

@@ -59,8 +59,9 @@ pub struct Receipt {
     pub requested: Guarantee,
     /// What was kept.
     pub delivered: Guarantee,
-    /// The keyspace's revision that the answer reflects.
-    pub revision: u64,
+    /// The keyspace's revision that the answer reflects; `None` of a write that was answered before it was
+    /// applied.
+    pub revision: Option<u64>,
     /// Upper bound of the answer's age in milliseconds; 0 when linearizable.
     pub staleness_ms: Option<u64>,
     /// Replicas behind the answer.

@@ -163,7 +163,7 @@ pub async fn list(args: List, json: bool) -> Result<(), Failure> {
 /// If there is no such code.
 pub fn explain(args: &Explain, json: bool) -> Result<(), Failure> {
     let Some(code) = &args.code else {
-        let names = types::ErrorCode::ALL.map(types::ErrorCode::name);
+        let names = types::ErrorCode::ALL.iter().map(|code| code.name()).collect::<Vec<_>>();
         if json {
             say!("{}", json!({ "codes": names }));
         } else {

@@ -228,7 +228,7 @@ impl Clients {
             Some(keyed) => (keyed.op(op(&wish)), Some(Try::First)),
             None => (op(&wish), None),
         };
-        let request = Request { keyspace: KEYSPACES[keyspace].to_string(), op };
+        let request = Request::new(KEYSPACES[keyspace], op);
         let delivered = None;
         let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task, try_of };
         self.waiting.insert(self.tokens, waiting);

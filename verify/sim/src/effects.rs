@@ -45,7 +45,7 @@ impl Effects {
         }
         // What a transaction does is not read again here: the group is not looked at any further. Half of
         // the seeds have no transactions, so that their logs are read to the end.
-        if decode_entry(data).is_ok_and(|entry| matches!(entry.command(), Command::Txn(_))) {
+        if decode_entry(data).is_ok_and(|entry| matches!(entry.command, Command::Txn(_))) {
             return Ok(());
         }
         self.checked += 1;
@@ -79,9 +79,10 @@ impl Model {
     /// Whether the entry changes a row; then the row is changed.
     fn takes_effect(&mut self, group: GroupId, index: u64, data: &[u8]) -> Result<bool, Broken> {
         let command = match decode_entry(data) {
-            Ok(LogCommand::Plain(command)) => command,
-            Ok(LogCommand::Once(once, command)) => {
-                if !self.used.insert(once.key.as_bytes().to_vec()) {
+            Ok(LogCommand { terms, command }) => {
+                if let Some(once) = terms.once
+                    && !self.used.insert(once.key.as_bytes().to_vec())
+                {
                     return Ok(false);
                 }
                 command

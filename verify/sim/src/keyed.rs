@@ -82,7 +82,7 @@ impl Clients {
         };
         let wish = Wish::One(action);
         let op = keyed.op(op(&wish));
-        let request = node::Request { keyspace: KEYSPACES[keyed.keyspace].to_string(), op };
+        let request = node::Request::new(KEYSPACES[keyed.keyspace], op);
         let waiting = Waiting {
             client,
             keyspace: keyed.keyspace,

@@ -91,7 +91,7 @@ impl Oracle {
     ) -> Result<(), Broken> {
         let new = (xxh3_64(data), previous);
         let known = *self.entries.entry((group, index, term)).or_insert_with(|| {
-            let values = match keyspace::entry::decode_entry(data).map(|entry| entry.command().clone()) {
+            let values = match keyspace::entry::decode_entry(data).map(|entry| entry.command) {
                 Ok(keyspace::Command::Put { value, .. }) => vec![value],
                 Ok(keyspace::Command::Txn(txn)) => together::values(txn),
                 _ => Vec::new(),

@@ -1,6 +1,6 @@
 //! Contracts as JSON or TOML tables. What is not known is refused by naming the nearest that is.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -143,12 +143,35 @@ fn word<T: Copy>(field: &str, value: Plain, all: &[T], name: fn(T) -> &'static s
     })
 }
 
+impl FromStr for Ack {
+    type Err = String;
+
+    /// The word of contracts.
+    fn from_str(text: &str) -> Result<Ack, String> {
+        word("ack", Plain::Text(text.into()), Ack::ALL, Ack::name)
+    }
+}
+
+impl FromStr for Read {
+    type Err = String;
+
+    /// The word of contracts.
+    fn from_str(text: &str) -> Result<Read, String> {
+        read_word(text)
+    }
+}
+
+const READS: [&str; 4] = ["strong", "causal", "bounded(5s)", "eventual"];
+
 fn read(value: Plain) -> Result<Read, String> {
-    const KNOWN: [&str; 4] = ["strong", "causal", "bounded(5s)", "eventual"];
-    let Plain::Text(text) = value else {
-        return Err(format!("read must be one of {}", KNOWN.join(", ")));
-    };
-    match text.as_str() {
+    match value {
+        Plain::Text(text) => read_word(&text),
+        _ => Err(format!("read must be one of {}", READS.join(", "))),
+    }
+}
+
+fn read_word(text: &str) -> Result<Read, String> {
+    match text {
         "strong" => return Ok(Read::Strong),
         "causal" => return Ok(Read::Causal),
         "eventual" => return Ok(Read::Eventual),
@@ -168,7 +191,7 @@ fn read(value: Plain) -> Result<Read, String> {
             format!("read cannot be {text:?}: a bound is a whole number of s or ms, as in bounded(5s)")
         });
     }
-    Err(format!("read cannot be {text:?}{}; it is one of {}", nearest(&text, &KNOWN), KNOWN.join(", ")))
+    Err(format!("read cannot be {text:?}{}; it is one of {}", nearest(text, &READS), READS.join(", ")))
 }
 
 /// `, did you mean "…"?`, if something known is near.

@@ -43,7 +43,7 @@ pub(super) async fn get(
     let time_limit = params::time_limit(&headers)?;
     let named = path::encode(&key);
     let op = Op::Query(Query::Get { key });
-    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op }, time_limit).await?;
+    let Reply { body, receipt } = state.node()?.request(Request::new(keyspace, op), time_limit).await?;
     let ReplyBody::Answer(QueryAnswer::Get { row, .. }) = body else { return Err(unexpected().into()) };
     let Some(row) = row else {
         let missing = Problem::not_applied(
@@ -149,7 +149,7 @@ async fn write(
         Some(key) => Op::Once(key, command),
         None => Op::Command(command),
     };
-    let answered = node.request(Request { keyspace, op }, time_limit).await;
+    let answered = node.request(Request::new(keyspace, op), time_limit).await;
     answered.map_err(|problem| match under_key {
         true => HttpProblem::from(problem).under_key(),
         false => problem.into(),

@@ -118,7 +118,7 @@ async fn ask(
     time_limit: std::time::Duration,
 ) -> Result<(CatalogAnswer, Receipt), HttpProblem> {
     let creates = matches!(op, CatalogOp::Create(_));
-    let request = Request { keyspace, op: node::Op::Catalog(op) };
+    let request = Request::new(keyspace, node::Op::Catalog(op));
     let Reply { body, receipt } = state.node()?.request(request, time_limit).await.map_err(|problem| {
         // Well formed, and it cannot be: the contract does not hold, or contradicts the one that there is.
         let status = match problem.code {

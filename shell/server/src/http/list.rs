@@ -57,7 +57,7 @@ pub(super) async fn list(
     let deadline = Instant::now() + time_limit;
     let _room = state.flight().enter(RANGE_BYTES_MAX, time_limit).await?;
     let left = deadline.saturating_duration_since(Instant::now());
-    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op }, left).await?;
+    let Reply { body, receipt } = state.node()?.request(Request::new(keyspace, op), left).await?;
     let ReplyBody::Answer(QueryAnswer::Range { items, next, .. }) = body else {
         return Err(keys::unexpected().into());
     };

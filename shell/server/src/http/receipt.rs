@@ -15,7 +15,9 @@ pub(super) fn insert(headers: &mut HeaderMap, receipt: &Receipt) {
     if let Ok(value) = HeaderValue::from_bytes(&json) {
         headers.insert(RECEIPT, value);
     }
-    headers.insert(REVISION, receipt.revision.into());
+    if let Some(revision) = receipt.revision {
+        headers.insert(REVISION, revision.into());
+    }
 }
 
 /// A key's modification revision as an entity tag.

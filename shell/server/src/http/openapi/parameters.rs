@@ -131,7 +131,7 @@ pub(super) fn code() -> Value {
         "in": "path",
         "required": true,
         "description": "The code.",
-        "schema": {"enum": ErrorCode::ALL.map(ErrorCode::name)},
+        "schema": {"enum": ErrorCode::ALL.iter().map(|code| code.name()).collect::<Vec<_>>()},
     })
 }
 

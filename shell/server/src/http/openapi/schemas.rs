@@ -129,7 +129,7 @@ fn problem() -> Value {
         ("title", text()),
         ("status", number()),
         ("detail", text()),
-        ("code", json!({"enum": ErrorCode::ALL.map(ErrorCode::name)})),
+        ("code", json!({"enum": ErrorCode::ALL.iter().map(|code| code.name()).collect::<Vec<_>>()})),
         ("applied", json!({"enum": ["not_applied", "applied", "unknown"]})),
         ("retry_safe", boolean()),
         ("next_step", text()),

@@ -38,7 +38,7 @@ pub(super) async fn post(
     let _room = state.flight().enter(document.bytes.len(), left).await?;
     let op = Op::from(txn.clone());
     let time_limit = deadline.saturating_duration_since(Instant::now());
-    let Reply { body, receipt } = node.request(Request { keyspace, op }, time_limit).await?;
+    let Reply { body, receipt } = node.request(Request::new(keyspace, op), time_limit).await?;
     let (ReplyBody::Outcome(Outcome::Txn(outcome)) | ReplyBody::Answer(QueryAnswer::Txn(outcome))) = body
     else {
         return Err(keys::unexpected().into());
