@@ -16,8 +16,11 @@ import urllib.parse
 
 
 def free_base(count=3):
-    """A base port such that base..base+count (HTTP) and base+100..base+100+count (peers) are free."""
-    for base in range(21000 + os.getpid() % 20000, 60000, 211):
+    """A base port such that base..base+count (HTTP) and base+100..base+100+count (peers) are free.
+
+    Trials that run at once do not meet: each process begins in a block of 8 ports of its own, of which it has up to 4
+    for HTTP, and the other 4 belong to the peers of another block."""
+    for base in range(21000 + os.getpid() * 8 % 20000, 60000, 208):
         try:
             held = []
             for port in [*range(base, base + count), *range(base + 100, base + 100 + count)]:
