@@ -58,7 +58,9 @@ impl Node {
             Op::Command(command) | Op::Once(_, command) => command.shard(shards).ok(),
             Op::Query(query) => match query.placement(shards) {
                 Ok(Placement::One(shard)) => Some(shard),
-                Ok(Placement::All | Placement::Any) => return keyspace.groups().any(|of_shard| of_shard == group),
+                Ok(Placement::All | Placement::Any) => {
+                    return keyspace.groups().any(|of_shard| of_shard == group);
+                }
                 Err(_) => None,
             },
             Op::Catalog(_) => None,
