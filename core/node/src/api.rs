@@ -149,11 +149,11 @@ impl Options {
         self.session.validate()?;
         self.read.map_or(Ok(()), Read::validate)?;
         match self.ack {
-            None | Some(Ack::Quorum) => Ok(()),
+            None | Some(Ack::Quorum | Ack::All) => Ok(()),
             Some(ack) => Err(Problem::not_applied(
                 ErrorCode::InvalidArgument,
                 format!("this version does not keep ack = {ack} yet"),
-                "ask for ack = quorum",
+                "ask for ack = quorum or ack = all",
             )),
         }
     }

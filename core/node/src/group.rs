@@ -6,7 +6,7 @@ use raft_group::{GroupReady, RaftGroup};
 use storage::StoreError;
 use types::{GroupId, LogPosition, NodeId, Role, SessionToken};
 
-use crate::{forwards::ForwardsSeen, freshness::Freshness, snapshots::Receiving};
+use crate::{forwards::ForwardsSeen, freshness::Freshness, held::Held, lag::Appended, snapshots::Receiving};
 
 /// A group and what waits on it.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(crate) struct Group {
     /// entry is applied at the index, the command was replaced and never happens. Until then several
     /// terms can claim an index.
     pub proposed: BTreeMap<(u64, u64), u64>,
+    /// Applied commands that wait for every replica.
+    pub held: VecDeque<Held>,
+    /// When entries entered this leader's log.
+    pub appended: Appended,
     pub reads: Reads,
     /// A snapshot being received.
     pub receiving: Option<Receiving>,
@@ -94,6 +98,8 @@ impl Group {
             raft,
             proposing: VecDeque::new(),
             proposed: BTreeMap::new(),
+            held: VecDeque::new(),
+            appended: Appended::default(),
             reads: Reads::default(),
             receiving: None,
             installing: None,

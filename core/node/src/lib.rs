@@ -13,6 +13,8 @@ mod freshness;
 mod gather;
 mod group;
 mod hand_over;
+mod held;
+mod lag;
 mod meta;
 mod node;
 #[cfg(feature = "planted")]

@@ -315,23 +315,24 @@ impl Node {
     }
 
     /// Everything that this node knows of itself.
-    pub fn status(&self, _now: Now) -> NodeStatus {
+    pub fn status(&self, now: Now) -> NodeStatus {
         NodeStatus {
             node: self.config.node,
             members: self.config.members.clone(),
-            groups: self.groups.values().map(|group| self.group_status(group)).collect(),
+            groups: self.groups.values().map(|group| self.group_status(now, group)).collect(),
             pending_requests: self.requests.len() as u64,
             disk_has_space: self.entries_accepted,
         }
     }
 
-    fn group_status(&self, group: &Group) -> GroupStatus {
+    fn group_status(&self, now: Now, group: &Group) -> GroupStatus {
         let raft = group.raft.status();
         let state = self.store.state(group.id);
         let replica = |progress: &raft_group::Progress| ReplicaStatus {
             node: progress.node,
             matched_index: progress.matched,
             lag_entries: raft.last_index.saturating_sub(progress.matched),
+            lag_ms: group.appended.lag_ms(progress.matched, raft.last_index, now.mono_ms),
             state: progress.state.to_string(),
             recent_active: progress.recent_active,
         };
@@ -350,6 +351,7 @@ impl Node {
             state_hash: format!("{:032x}", state.state_hash),
             keys: state.keys,
             bytes: state.bytes,
+            staleness_ms: group.freshness.staleness_ms(state.applied_index, now.mono_ms),
             replicas: raft.progress.iter().map(replica).collect(),
         }
     }

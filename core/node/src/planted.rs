@@ -19,6 +19,14 @@ impl Node {
         }
     }
 
+    /// The replicas that a node with a bug believes to hold a write.
+    pub(crate) fn planted_acks(&self, got: u32, required: u32) -> u32 {
+        match self.config.planted {
+            Some(Planted::AllMeansQuorum) => got.max(required),
+            _ => got,
+        }
+    }
+
     /// The age that a node with a bug writes in a receipt.
     pub(crate) fn planted_staleness(&self, staleness_ms: Option<u64>) -> Option<u64> {
         match self.config.planted {

@@ -133,11 +133,3 @@ pub(crate) fn after_a_try(problem: Problem) -> Problem {
         format!("{}; an earlier try, whose leader was lost, may have been applied", problem.message);
     under_key(Problem { applied: Applied::Unknown, message, ..problem })
 }
-
-pub(crate) fn txn_under_key() -> Problem {
-    Problem::not_applied(
-        ErrorCode::InvalidArgument,
-        "a transaction cannot have an idempotency key in this version",
-        "compare a version or a value in the transaction, so that its repetition changes nothing",
-    )
-}

@@ -9,6 +9,7 @@ use wire::PeerBody;
 use crate::{
     api::{Fatal, NodeEvent, Op, Output, Reply, ReplyBody},
     group::Group,
+    held::Held,
     meta,
     node::Node,
     problems,
@@ -37,6 +38,8 @@ impl Node {
                 break;
             }
         }
+        self.answer_held(group);
+        group.appended.note(group.raft.role(), group.raft.last_index(), now.mono_ms);
         self.answer_reads(group)
     }
 
@@ -119,10 +122,12 @@ impl Node {
             _ => 0,
         };
         let limits = &self.config.limits;
+        let contract = self.keyspaces.get(&group.name).map(|keyspace| keyspace.contract).unwrap_or_default();
+        let ttl_ms = contract.idempotency_ttl_s.saturating_mul(1_000);
         Once {
             key: self.remembered_key(group, key),
             elapsed_ms,
-            ttl_ms: limits.idempotency_ttl_ms,
+            ttl_ms,
             keys_max: limits.idempotency_keys_max,
         }
     }
@@ -212,7 +217,7 @@ impl Node {
     }
 
     fn apply(&mut self, group: &mut Group, entries: &[Entry]) -> Result<(), Fatal> {
-        let (role, quorum) = (group.raft.role(), self.quorum());
+        let role = group.raft.role();
         for entry in entries {
             let position = LogPosition { index: entry.index, term: entry.term };
             #[cfg(feature = "planted")]
@@ -243,15 +248,8 @@ impl Node {
                 self.answer(id, Err(problems::idempotency_key_reused()));
                 continue;
             };
-            let held_by = group.raft.matched_count(entry.index).max(quorum);
-            let acks = Acks {
-                required: quorum,
-                got: held_by,
-                of: self.config.members.len() as u32,
-                durable: held_by,
-            };
-            let at = (role, entry.term, entry.index);
-            self.answer_with(id, group, ReplyBody::Outcome(outcome), at, acks, deduplicated);
+            let (index, term, body) = (entry.index, entry.term, ReplyBody::Outcome(outcome));
+            self.answer_applied(group, role, Held { id, index, term, body, deduplicated });
         }
         if let Some(last) = entries.last() {
             group.raft.applied(last.index);
@@ -282,7 +280,7 @@ impl Node {
         Ok(())
     }
 
-    fn answer_with(
+    pub(crate) fn answer_with(
         &mut self,
         id: u64,
         group: &Group,

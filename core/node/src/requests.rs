@@ -51,6 +51,8 @@ pub(crate) enum Place {
     Queued(GroupId),
     /// In this node's log at this index; may be committed.
     Proposed(GroupId, u64),
+    /// Applied, at this index; waiting until every replica has it.
+    Held(GroupId, u64),
     /// Waiting for the confirmation that this leader still leads, or for the state to catch up.
     Reading(GroupId),
     /// Sent to the leader; it may have done anything.

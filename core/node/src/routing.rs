@@ -1,6 +1,5 @@
 //! From a request to its leader and back: local, forwarded, or refused with the reason.
 
-use keyspace::Command;
 use types::{Applied, GroupId, Guarantee, NodeId, Now, Problem, Role, contract::Read};
 use wire::{
     PeerBody, PeerMessage,
@@ -91,7 +90,6 @@ impl Node {
         attempts: u32,
     ) {
         let valid = match &request.op {
-            Op::Once(_, Command::Txn(_)) => Err(problems::txn_under_key()),
             Op::Command(command) | Op::Once(_, command) => command.validate(),
             Op::Query(query) => query.validate(),
             Op::Catalog(op) => {
@@ -323,6 +321,10 @@ impl Node {
                 let group = self.group_of(waiting).and_then(Result::ok).unwrap_or(GroupId::META);
                 if leaderless(group) { self.leaderless(waiting) } else { problems::deadline_not_applied() }
             }
+            Place::Held(group, index) => match self.groups.get(&group) {
+                Some(group) => self.held_too_long(group, index),
+                None => problems::deadline_unknown(),
+            },
             Place::Queued(_) => problems::deadline_not_applied(),
             Place::Reading(_) => problems::read_unconfirmed(name),
             Place::Proposed(group, index) => {

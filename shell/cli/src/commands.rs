@@ -57,7 +57,7 @@ pub fn written(connection: &Connection, asked: &Writing) -> Result<Keyspace, Fai
 }
 
 /// With an idempotency key a change may be sent again, whatever became of it.
-fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
+pub fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
     match key {
         Some(key) => (keyspace.under_key(key), Repeat::Idempotent),
         None => (keyspace, Repeat::OnceApplied),
@@ -65,7 +65,7 @@ fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
 }
 
 /// Why a change failed. Under an idempotency key there is no need to find out what became of it.
-fn failure(error: CallError, under_key: bool) -> Failure {
+pub fn failure(error: CallError, under_key: bool) -> Failure {
     let failure = Failure::from(error);
     match failure.applied {
         Some(Applied::Unknown) if under_key => {

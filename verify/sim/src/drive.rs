@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use node::{Fatal, Input, NodeEvent, Output, Reply, ReplyBody};
-use types::{Applied, Guarantee, NodeId, Now, Problem, contract::Read};
+use types::{
+    Applied, Guarantee, NodeId, Now, Problem,
+    contract::{Ack, Read},
+};
 use wire::PeerMessage;
 
 use crate::{
@@ -247,7 +250,8 @@ impl World {
             let audit = matches!(waiting.wish, Wish::Audit { .. });
             self.counts.add("audits", audit.into());
             let (wish, waiting_keyspace) = (waiting.wish.clone(), waiting.keyspace);
-            self.check_receipt(&wish, reply)?;
+            let asked = waiting.request.options.ack;
+            self.check_receipt(&wish, asked, reply)?;
             if let Wish::Stale { key, read } = &wish {
                 self.counts.add(read_name(*read), 1);
                 let place = sessions::place(waiting_keyspace, key);
@@ -287,8 +291,14 @@ impl World {
         }
     }
 
-    fn check_receipt(&mut self, wish: &Wish, reply: &Reply) -> Result<(), Broken> {
+    fn check_receipt(&mut self, wish: &Wish, asked: Option<Ack>, reply: &Reply) -> Result<(), Broken> {
         let (acks, quorum) = (reply.receipt.acks, self.plan.nodes as u32 / 2 + 1);
+        if asked == Some(Ack::All) && matches!(reply.body, ReplyBody::Outcome(_)) {
+            self.counts.add("written_on_all", 1);
+            if acks.required as u64 != self.plan.nodes {
+                return Err(Broken::safety("receipt_is_enough", format!("ack = all: {:?}", reply.receipt)));
+            }
+        }
         if !matches!(reply.body, ReplyBody::Outcome(_)) {
             sessions::check_read_receipt(wish, reply, quorum)?;
         }

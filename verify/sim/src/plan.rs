@@ -168,8 +168,6 @@ impl Plan {
             segment_bytes: dice.pick(&[32, 64, 128]) * KIB,
             store_cache_bytes: 256 * KIB as usize,
             disk_free_bytes_min: 64 * KIB,
-            // Longer than a client goes on with one key: see `keyed`.
-            idempotency_ttl_ms: dice.pick(&[25_000, 86_400_000]),
             idempotency_keys_max: 100_000,
         };
         Plan {

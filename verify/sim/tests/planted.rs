@@ -105,3 +105,11 @@ fn a_receipt_that_hides_staleness_is_caught() {
     assert_eq!(invariant, "answers_are_no_older_than_they_say");
     passes_without(seed);
 }
+
+/// A write for every replica is answered when a majority has it.
+#[test]
+fn taking_a_majority_for_all_is_caught() {
+    let (seed, invariant) = catch(Planted::AllMeansQuorum, false);
+    assert_eq!(invariant, "receipt_is_true");
+    passes_without(seed);
+}

@@ -34,7 +34,7 @@ impl Contract {
                 "reject".into(),
             ),
             ("replicas", replicas == nodes, replicas.to_string(), format!("{nodes}, the number of nodes")),
-            ("ack", self.ack == Ack::Quorum, self.ack.to_string(), "quorum".into()),
+            ("ack", matches!(self.ack, Ack::Quorum | Ack::All), self.ack.to_string(), "quorum or all".into()),
             ("values", self.values == Values::Register, self.values.to_string(), "register".into()),
             ("quota_bytes", self.quota_bytes.is_none(), quota, "none".into()),
         ];

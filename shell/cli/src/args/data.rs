@@ -30,7 +30,7 @@ impl KeyArg {
 }
 
 /// An idempotency key, as the header can carry it.
-fn idempotency_key(text: &str) -> Result<String, String> {
+pub(super) fn idempotency_key(text: &str) -> Result<String, String> {
     let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if printable && (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len()) {
         return Ok(text.to_owned());

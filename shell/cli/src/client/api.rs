@@ -185,6 +185,7 @@ impl Keyspace {
     pub async fn txn(&self, document: Bytes, repeat: Repeat) -> Result<Answer, CallError> {
         let path = format!("{}/txn{}", self.path.trim_end_matches("/keys"), self.query());
         let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        headers.extend(self.key_header());
         headers.extend(self.session_header());
         self.client.call(&Call { method: Method::POST, path, headers, body: document, repeat }).await
     }
@@ -217,11 +218,13 @@ impl Keyspace {
         repeat: Repeat,
     ) -> Call {
         let mut headers = condition.headers();
-        if let Some(key) = &self.idempotency_key {
-            headers.push((HeaderName::from_static("idempotency-key"), key.clone()));
-        }
+        headers.extend(self.key_header());
         headers.extend(self.session_header());
         Call { method, path: format!("{}/{}{}", self.path, encode(key), self.query()), headers, body, repeat }
+    }
+
+    fn key_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some((HeaderName::from_static("idempotency-key"), self.idempotency_key.clone()?))
     }
 
     fn session_header(&self) -> Option<(HeaderName, HeaderValue)> {

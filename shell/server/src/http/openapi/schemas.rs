@@ -84,6 +84,7 @@ pub(super) fn all() -> Value {
             ("node", number()),
             ("matched_index", number()),
             ("lag_entries", number()),
+            ("lag_ms", number()),
             ("state", json!({"enum": ["probe", "replicate", "snapshot"]})),
             ("recent_active", boolean()),
         ]),
@@ -198,6 +199,7 @@ fn group() -> Value {
         ("state_hash", hash()),
         ("keys", number()),
         ("bytes", number()),
+        ("staleness_ms", nullable("integer")),
         ("replicas", list(reference("Replica"))),
     ])
 }
