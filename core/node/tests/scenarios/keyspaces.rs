@@ -95,7 +95,11 @@ fn what_cannot_be_is_refused_at_once() {
         ("Orders", of(default), "cannot name a keyspace"),
         ("orders", of(Contract { replicas: Some(5), ..default }), "needs 5 nodes"),
         ("orders", of(Contract { replicas: Some(1), ..default }), "does not keep replicas = 1"),
-        ("orders", of(Contract { ack: types::contract::Ack::Leader, ..default }), "does not keep ack = leader"),
+        (
+            "orders",
+            of(Contract { ack: types::contract::Ack::Leader, ..default }),
+            "does not keep ack = leader",
+        ),
     ];
     for (name, op, reason) in cases {
         let refused = call(&mut cluster, NodeId(0), name, op).expect_err(reason);

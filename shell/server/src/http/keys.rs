@@ -43,7 +43,7 @@ pub(super) async fn get(
     let time_limit = params::time_limit(&headers)?;
     let mut query = params::Query::of(&uri)?;
     let options = options::of_read(&mut query, &headers)?;
-    query.end("read")?;
+    query.end("read; a '?' that belongs to the key is %3F")?;
     let named = path::encode(&key);
     let op = Op::Query(Query::Get { key });
     let request = Request { keyspace, op, options };
@@ -167,7 +167,7 @@ async fn write(
 fn write_options(uri: &Uri, headers: &HeaderMap) -> Result<Options, HttpProblem> {
     let mut query = params::Query::of(uri)?;
     let options = options::of_write(&mut query, headers)?;
-    query.end("ack")?;
+    query.end("ack; a '?' that belongs to the key is %3F")?;
     Ok(options)
 }
 
