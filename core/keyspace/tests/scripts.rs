@@ -110,7 +110,7 @@ impl Machine {
             }
             ["quota", quota_bytes] => {
                 self.quota_bytes = Some(quota_bytes.parse().unwrap());
-                String::new()
+                format!("at most {quota_bytes} bytes")
             }
             ["state"] => self.state(),
             ["hash"] => self.hash(),
