@@ -506,7 +506,7 @@ async fn a_keyspace_of_several_shards_lists_as_one() {
             .unwrap();
         assert_eq!((&hash["shard"], &hash["verified"]["matches"]), (&shard.into(), &true.into()), "{hash}");
     }
-    problem(get(&node, "/v1/keyspaces/wide/hash?shard=4", &[]).await, 400, "INVALID_ARGUMENT").await;
+    problem(get(&node, "/v1/keyspaces/wide/hash?shard=4", &[]).await, 404, "INVALID_ARGUMENT").await;
     let document = br#"{"then":[{"put":{"key":"k10","value":"a"}},{"put":{"key":"k11","value":"b"}},{"put":{"key":"k12","value":"c"}}]}"#;
     let refused = send(&node, Method::POST, "/v1/keyspaces/wide/txn", &[], document.to_vec()).await;
     problem(refused, 400, "INVALID_ARGUMENT").await;

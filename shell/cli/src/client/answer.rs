@@ -144,6 +144,7 @@ impl From<CallError> for Failure {
         failure.next_step = step;
         if call.repeat != Repeat::Read {
             failure.applied = Some(match &call.error {
+                AttemptError::Problem(problem) if problem.applied == Applied::Applied => Applied::Applied,
                 _ if call.maybe_applied => Applied::Unknown,
                 AttemptError::Problem(problem) => problem.applied,
                 _ => Applied::NotApplied,

@@ -52,6 +52,7 @@ pub fn is_temporary(error: &AttemptError) -> bool {
             ErrorCode::from_name(&problem.code),
             Some(
                 ErrorCode::NoQuorum
+                    | ErrorCode::TooStale
                     | ErrorCode::NotLeader
                     | ErrorCode::DeadlineExceeded
                     | ErrorCode::Overloaded

@@ -100,7 +100,7 @@ pub(super) async fn hash(State(state): State<AppState>, uri: Uri) -> Result<Json
     query.end("verify, shard")?;
     let node = state.node()?;
     // Also answers whether there is such a keyspace.
-    let scrub = node.scrub(keyspace.clone(), shard).await?;
+    let scrub = node.scrub(keyspace.clone(), shard).await.map_err(no_such_shard)?;
     let status = node.status().await?;
     let group = status.groups.into_iter().find(|group| group.keyspace == keyspace && group.shard == shard);
     let group = group.ok_or_else(|| {
@@ -119,6 +119,16 @@ pub(super) async fn hash(State(state): State<AppState>, uri: Uri) -> Result<Json
         state_hash: group.state_hash,
         verified,
     }))
+}
+
+/// That there is no such shard is as if there were no such keyspace.
+fn no_such_shard(problem: Problem) -> HttpProblem {
+    let status = (problem.code == ErrorCode::InvalidArgument).then_some(StatusCode::NOT_FOUND);
+    let problem = HttpProblem::from(problem);
+    match status {
+        Some(status) => problem.with_status(status),
+        None => problem,
+    }
 }
 
 async fn verified(scrub: crate::run::Scrub) -> Result<Verified, Problem> {
