@@ -160,6 +160,14 @@ impl Requests {
         self.deadlines.range(..=(by_ms, u64::MAX)).map(|(_, id)| *id).collect()
     }
 
+    /// Writes that a leader of the group was sent, and that nobody may be sent again.
+    pub(crate) fn forwarded_for_good(&self, group: GroupId) -> Vec<u64> {
+        let sent = |waiting: &Waiting| matches!(waiting.place, Place::Forwarded(of, _) if of == group);
+        let again = |waiting: &Waiting| waiting.is_query() || waiting.is_once();
+        let found = self.waiting.iter().filter(|(_, waiting)| sent(waiting) && !again(waiting));
+        found.map(|(id, _)| *id).collect()
+    }
+
     /// Those at a place that `wanted` picks.
     pub(crate) fn at(&self, wanted: impl Fn(Place) -> bool) -> Vec<u64> {
         self.waiting.iter().filter(|(_, waiting)| wanted(waiting.place)).map(|(id, _)| *id).collect()
