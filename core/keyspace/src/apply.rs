@@ -11,6 +11,7 @@ use types::{GroupId, LogPosition, limits::is_reserved_key};
 use crate::codec::DecodeError;
 use crate::command::{Command, Expect, Outcome};
 use crate::entry::{LogCommand, decode_entry};
+use crate::frontier;
 use crate::remembered::Remembered;
 use crate::txn;
 
@@ -76,13 +77,17 @@ pub fn apply(
     } else {
         let undecodable = |source| ApplyError::Undecodable { group, index: position.index, source };
         let LogCommand { terms, command } = decode_entry(data).map_err(undecodable)?;
-        Some(match terms.once {
-            None => Effect::Done { outcome: run(rows, group, &mut state, command)?, deduplicated: false },
+        let effect = match terms.once {
+            None => {
+                Effect::Done { outcome: run(rows, group, &mut state, command, None)?, deduplicated: false }
+            }
             Some(once) => {
                 let mut remembered = Remembered::of(rows, group, position.index, &mut state);
                 remembered.run_once(&once, command)?
             }
-        })
+        };
+        frontier::raise(rows, group, &mut state, &terms.seen)?;
+        Some(effect)
     };
     state.applied_index = position.index;
     state.applied_term = position.term;
@@ -90,12 +95,14 @@ pub fn apply(
     Ok(effect)
 }
 
-/// Runs a command against the rows, whatever came before.
+/// Runs a command against the rows, whatever came before. One whose encoded outcome would be longer than
+/// `outcome_bytes_max` is refused.
 pub(crate) fn run(
     rows: &mut dyn WriteRows,
     group: GroupId,
     state: &mut GroupState,
     command: Command,
+    outcome_bytes_max: Option<usize>,
 ) -> Result<Outcome, StoreError> {
     match command {
         Command::Put { key, value, expect } => {
@@ -133,7 +140,7 @@ pub(crate) fn run(
             }
             Ok(Outcome::Deleted { revision: state.revision, existed })
         }
-        Command::Txn(txn) => Ok(Outcome::Txn(txn::apply(rows, group, state, &txn)?)),
+        Command::Txn(txn) => Ok(Outcome::Txn(txn::apply(rows, group, state, &txn, outcome_bytes_max)?)),
     }
 }
 

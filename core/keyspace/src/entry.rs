@@ -3,12 +3,13 @@
 //! Everything that decides how long a key is remembered travels in the entry, so that replicas of
 //! different configurations and versions forget the same keys at the same entry.
 
+use prost::Message;
 use types::limits::IDEMPOTENCY_KEY_BYTES_MAX;
-use types::{ErrorCode, Problem};
+use types::{ErrorCode, GroupId, Problem, SessionToken};
 
 use crate::codec::{COMMAND, DecodeError, decode_command, encode, encode_command, kind, open, strict};
 use crate::command::Command;
-use crate::messages::{EntryBody, OnceBody};
+use crate::messages::{EntryBody, OnceBody, SeenBody};
 
 /// A client's name for one request, within one keyspace
 /// (draft-ietf-httpapi-idempotency-key-header-07, section 2).
@@ -59,11 +60,13 @@ pub struct Once {
 pub struct Terms {
     /// Run the command, unless it has run under this key.
     pub once: Option<Once>,
+    /// What the writer's session had seen of other groups: who sees the effect must be able to see that too.
+    pub seen: SessionToken,
 }
 
 impl From<Once> for Terms {
     fn from(once: Once) -> Terms {
-        Terms { once: Some(once) }
+        Terms { once: Some(once), ..Terms::default() }
     }
 }
 
@@ -82,14 +85,15 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
     if *terms == Terms::default() {
         return command;
     }
-    let Terms { once } = terms;
+    let Terms { once, seen } = terms;
     let once = once.as_ref().map(|once| OnceBody {
         key: once.key.0.clone(),
         elapsed_ms: once.elapsed_ms,
         ttl_ms: once.ttl_ms,
         keys_max: once.keys_max,
     });
-    encode(kind::ENTRY, &EntryBody { command, once })
+    let seen = seen.iter().map(|(group, index)| SeenBody { group: group.0, index }).collect();
+    encode(kind::ENTRY, &EntryBody { command, once, seen })
 }
 
 /// Decodes an entry: what [`encode_entry`] wrote. As strict as [`decode_command`].
@@ -102,16 +106,38 @@ pub fn decode_entry(data: &[u8]) -> Result<LogCommand, DecodeError> {
         return Ok(LogCommand { terms: Terms::default(), command: decode_command(data)? });
     }
     let body: EntryBody = strict(COMMAND, body)?;
-    let terms = Terms { once: body.once.map(decode_once).transpose()? };
+    let terms = Terms { once: body.once.map(decode_once).transpose()?, seen: decode_seen(&body.seen)? };
     if terms == Terms::default() {
         return Err(malformed("it has no terms"));
     }
     Ok(LogCommand { terms, command: decode_command(&body.command)? })
 }
 
+/// Whether an entry says what its writer had seen of other groups. False for what is no entry.
+pub fn has_seen(data: &[u8]) -> bool {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct SeenAlone {
+        #[prost(message, repeated, tag = "3")]
+        seen: Vec<SeenBody>,
+    }
+    let seen = |body| SeenAlone::decode(body).is_ok_and(|body| !body.seen.is_empty());
+    open(COMMAND, data).is_ok_and(|(kind, body)| kind == kind::ENTRY && seen(body))
+}
+
 fn decode_once(body: OnceBody) -> Result<Once, DecodeError> {
     let key = IdempotencyKey::new(body.key).map_err(|problem| malformed(problem.message))?;
     Ok(Once { key, elapsed_ms: body.elapsed_ms, ttl_ms: body.ttl_ms, keys_max: body.keys_max })
+}
+
+fn decode_seen(body: &[SeenBody]) -> Result<SessionToken, DecodeError> {
+    let seen: SessionToken = body.iter().map(|seen| (GroupId(seen.group), seen.index)).collect();
+    seen.validate().map_err(|problem| malformed(problem.message))?;
+    let written = seen.iter().map(|(group, index)| SeenBody { group: group.0, index });
+    if written.eq(body.iter().copied()) {
+        Ok(seen)
+    } else {
+        Err(malformed("what it has seen is in no order"))
+    }
 }
 
 fn malformed(reason: impl Into<String>) -> DecodeError {

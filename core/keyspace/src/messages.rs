@@ -44,6 +44,17 @@ pub struct EntryBody {
     pub command: Vec<u8>,
     #[prost(message, optional, tag = "2")]
     pub once: Option<OnceBody>,
+    #[prost(message, repeated, tag = "3")]
+    pub seen: Vec<SeenBody>,
+}
+
+/// What was seen of a group.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct SeenBody {
+    #[prost(uint64, tag = "1")]
+    pub group: u64,
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
 }
 
 /// An idempotency key.

@@ -13,12 +13,14 @@
 //!
 //! - `c`: the [`Clock`];
 //! - `k` and an idempotency key: 16 bytes of fingerprint of the command, then its encoded outcome;
+//! - `p`, an idempotency key's length (1 byte), the key and a number (2 bytes, big-endian): the next piece of an
+//!   outcome that does not fit the record;
 //! - `o`, the index of the entry that used the key first (8 bytes, big-endian) and the key: the
 //!   clock then (8 bytes, little-endian). In this order keys are forgotten.
 
-use storage::{GroupState, Row, RowMeta, StoreError, WriteRows};
+use storage::{GroupState, Row, RowMeta, StoreError, WriteRows, rows::RECORD_BYTES_MAX};
 use types::GroupId;
-use types::limits::RESERVED_KEY_PREFIX;
+use types::limits::{OUTCOME_BYTES_MAX, RESERVED_KEY_PREFIX};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::apply::{ApplyError, Effect, add, run, subtract};
@@ -29,11 +31,14 @@ use crate::entry::Once;
 const CLOCK: u8 = b'c';
 const RECORD: u8 = b'k';
 const ORDER: u8 = b'o';
+const CHUNK: u8 = b'p';
 /// Most keys forgotten by one entry: more than the one that it adds, so that a lowered limit is
 /// reached, and few, so that no entry takes long.
 const FORGOTTEN_MAX: usize = 4;
 const CLOCK_BYTES: usize = 32;
 const FINGERPRINT_BYTES: usize = 16;
+/// Bytes of an outcome beside the fingerprint in one record.
+const FIRST_BYTES_MAX: usize = RECORD_BYTES_MAX - FINGERPRINT_BYTES;
 
 /// One group's records, while one entry is applied.
 pub(crate) struct Remembered<'a> {
@@ -74,11 +79,15 @@ impl<'a> Remembered<'a> {
         let fingerprint = xxh3_128(&encode_command(&command)).to_le_bytes();
         let record_key = reserved(RECORD, &[once.key.as_bytes()]);
         let effect = match self.rows.get(self.group, &record_key)? {
-            Some(record) => self.replay(&record.value, fingerprint)?,
+            Some(record) => self.replay(once.key.as_bytes(), &record.value, fingerprint)?,
             None => {
-                let outcome = run(self.rows, self.group, self.state, command)?;
-                let record = [&fingerprint[..], &encode_outcome(&outcome)].concat();
-                self.put(&record_key, record)?;
+                let outcome = run(self.rows, self.group, self.state, command, Some(OUTCOME_BYTES_MAX))?;
+                let encoded = encode_outcome(&outcome);
+                let (first, rest) = encoded.split_at(encoded.len().min(FIRST_BYTES_MAX));
+                self.put(&record_key, [&fingerprint[..], first].concat())?;
+                for (number, chunk) in (0_u16..).zip(rest.chunks(RECORD_BYTES_MAX)) {
+                    self.put(&chunk_key(once.key.as_bytes(), number), chunk.to_vec())?;
+                }
                 let order_key = reserved(ORDER, &[&self.index.to_be_bytes(), once.key.as_bytes()]);
                 self.put(&order_key, clock.now_ms.to_le_bytes().to_vec())?;
                 if clock.keys == 0 {
@@ -95,14 +104,24 @@ impl<'a> Remembered<'a> {
         Ok(effect)
     }
 
-    fn replay(&self, record: &[u8], fingerprint: [u8; FINGERPRINT_BYTES]) -> Result<Effect, ApplyError> {
+    fn replay(
+        &self,
+        key: &[u8],
+        record: &[u8],
+        fingerprint: [u8; FINGERPRINT_BYTES],
+    ) -> Result<Effect, ApplyError> {
         let Some((recorded, outcome)) = record.split_first_chunk::<FINGERPRINT_BYTES>() else {
             return Err(self.bad("it has no fingerprint"));
         };
         if *recorded != fingerprint {
             return Ok(Effect::KeyReused);
         }
-        let outcome: Outcome = decode_outcome(outcome).map_err(|error| self.bad(error.to_string()))?;
+        let mut outcome = outcome.to_vec();
+        self.rows.scan(self.group, &chunk_key(key, 0), Some(&chunk_key(key, u16::MAX)), &mut |_, row| {
+            outcome.extend(row.value);
+            true
+        })?;
+        let outcome: Outcome = decode_outcome(&outcome).map_err(|error| self.bad(error.to_string()))?;
         Ok(Effect::Done { outcome, deduplicated: true })
     }
 
@@ -131,6 +150,15 @@ impl<'a> Remembered<'a> {
                 break;
             }
             self.delete(&reserved(RECORD, &[key]))?;
+            let mut chunks = Vec::new();
+            let (first, last) = (chunk_key(key, 0), chunk_key(key, u16::MAX));
+            self.rows.scan_meta(self.group, &first, Some(&last), &mut |chunk, _| {
+                chunks.push(chunk.to_vec());
+                true
+            })?;
+            for chunk in chunks {
+                self.delete(&chunk)?;
+            }
             self.delete(&order_key)?;
             clock.keys = clock.keys.checked_sub(1).ok_or_else(|| self.bad("there are more than counted"))?;
         }
@@ -182,6 +210,12 @@ impl Clock {
         let [now_ms, keys, oldest_index, oldest_ms] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(numbers[at]));
         Some(Clock { now_ms, keys, oldest_index, oldest_ms })
     }
+}
+
+/// Where a piece of an outcome is that does not fit the record. The length before the key keeps the pieces of
+/// one key apart from those of every other.
+fn chunk_key(key: &[u8], number: u16) -> Vec<u8> {
+    reserved(CHUNK, &[&[key.len() as u8], key, &number.to_be_bytes()])
 }
 
 /// A reserved key of this kind.

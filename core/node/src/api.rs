@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer, Txn};
 use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 use types::{
-    ClusterId, GroupId, Limits, NodeId, Problem, Receipt, Role, WriteBatch, WriteSeq,
+    ClusterId, ErrorCode, GroupId, Limits, NodeId, Problem, Receipt, Role, SessionToken, WriteBatch,
+    WriteSeq,
     contract::{Ack, Read},
 };
 use wire::PeerMessage;
@@ -135,6 +136,27 @@ pub struct Options {
     pub ack: Option<Ack>,
     /// What a read guarantees.
     pub read: Option<Read>,
+    /// What the session has seen.
+    pub session: SessionToken,
+}
+
+impl Options {
+    /// Checks what is asked for.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`, for what no keyspace keeps.
+    pub fn validate(&self) -> Result<(), Problem> {
+        self.session.validate()?;
+        self.read.map_or(Ok(()), Read::validate)?;
+        match self.ack {
+            None | Some(Ack::Quorum | Ack::All) => Ok(()),
+            Some(ack) => Err(Problem::not_applied(
+                ErrorCode::InvalidArgument,
+                format!("this version does not keep ack = {ack} yet"),
+                "ask for ack = quorum or ack = all",
+            )),
+        }
+    }
 }
 
 /// A change or a question.

@@ -13,11 +13,11 @@ use storage::{ReadRows, Row};
 use types::{
     Applied, Contract, ErrorCode, GroupId, Now, Problem, Receipt, Role,
     contract::check_name,
-    limits::{KEYSPACES_MAX, RANGE_ITEMS_MAX},
+    limits::{GROUPS_MAX, KEYSPACES_MAX, RANGE_ITEMS_MAX, SHARDS_MAX},
 };
 
 use crate::{
-    api::{Op, Output, Reply, ReplyBody, Request},
+    api::{Fatal, Op, Output, Reply, ReplyBody, Request},
     meta,
     node::{META_NAME, Node},
     problems,
@@ -120,7 +120,7 @@ impl Node {
         let deadline_ms = task.deadline_ms;
         let id = self.catalog.insert(task);
         let request = Request::new(META_NAME, op);
-        self.take_request(Origin::Catalog { id }, request, deadline_ms, 1);
+        self.take_request(Origin::Catalog { id }, request, None, deadline_ms, 1);
     }
 
     /// The meta group's leader answered, or nobody will.
@@ -138,7 +138,7 @@ impl Node {
                 CatalogOp::Create(contract),
                 ReplyBody::Outcome(Outcome::Put { create_revision, version, .. }),
             ) => {
-                let group = meta::group_of(create_revision);
+                let group = GroupId::of_keyspace(create_revision);
                 let keyspace = KeyspaceInfo { name: task.name.clone(), group, version, contract: *contract };
                 task.exists = Some((keyspace, true, receipt));
                 self.catalog.insert(task);
@@ -180,8 +180,8 @@ impl Node {
         let mut over = Vec::new();
         for (id, task) in &self.catalog.tasks {
             let Some((keyspace, ..)) = &task.exists else { continue };
-            let usable = self.keyspaces.get(&keyspace.name).and_then(|group| self.groups.get(group));
-            let usable = usable.is_some_and(|group| group.raft.leader().is_some());
+            let led = |group| self.groups.get(&group).is_some_and(|group| group.raft.leader().is_some());
+            let usable = self.keyspaces.get(&keyspace.name).is_some_and(|own| own.groups().all(led));
             if usable || task.deadline_ms <= late_ms {
                 over.push((*id, usable));
             }
@@ -220,8 +220,23 @@ impl Node {
             let next_step = "use keys with a prefix of their own in a keyspace that exists";
             return Some(Problem::not_applied(ErrorCode::InvalidArgument, message, next_step));
         }
-        let reached = state.keys + unapplied >= limit;
-        reached.then(|| problems::overloaded("keyspaces, with those being created,", limit))
+        if state.keys + unapplied >= limit {
+            return Some(problems::overloaded("keyspaces, with those being created,", limit));
+        }
+        self.refuse_groups(meta::shards(command), unapplied)
+    }
+
+    /// Why a keyspace of so many shards cannot be created beside those there are and those under way.
+    fn refuse_groups(&self, shards: u32, unapplied: u64) -> Option<Problem> {
+        let groups: u64 = self.keyspaces.values().map(|keyspace| u64::from(keyspace.contract.shards)).sum();
+        let wanted = groups + u64::from(shards);
+        if wanted > GROUPS_MAX {
+            let message =
+                format!("the cluster's keyspaces would have {wanted} shards, more than {GROUPS_MAX}");
+            return Some(Problem::not_applied(ErrorCode::InvalidArgument, message, "use fewer shards"));
+        }
+        let reached = wanted + unapplied * u64::from(SHARDS_MAX) > GROUPS_MAX;
+        reached.then(|| problems::overloaded("shards, with those being created,", GROUPS_MAX))
     }
 
     /// Every keyspace, as this node's replica of the meta group has it now: perhaps not the newest.
@@ -237,6 +252,11 @@ impl Node {
         });
         scanned.map_err(|error| error.to_string())?;
         found.into_iter().collect()
+    }
+
+    /// [`Node::known_keyspaces`], which this node must understand to run.
+    pub(crate) fn recorded_keyspaces(&self) -> Result<Vec<KeyspaceInfo>, Fatal> {
+        self.known_keyspaces().map_err(|reason| Fatal::Recover { group: GroupId::META, reason })
     }
 
     /// Nodes of the cluster.
@@ -294,7 +314,7 @@ fn not_started(name: &str) -> Problem {
     Problem { applied: Applied::Applied, ..problem }
 }
 
-fn not_understood(reason: String) -> Problem {
+pub(crate) fn not_understood(reason: String) -> Problem {
     Problem::not_applied(
         ErrorCode::UnsupportedVersion,
         format!("the record of a keyspace is not one that this version understands: {reason}"),

@@ -28,6 +28,8 @@ struct WireOptions {
     ack: Option<String>,
     #[prost(string, optional, tag = "2")]
     read: Option<String>,
+    #[prost(string, tag = "3")]
+    session: String,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -96,6 +98,8 @@ struct WireReceipt {
     delivered: String,
     #[prost(bool, tag = "14")]
     deduplicated: bool,
+    #[prost(string, tag = "15")]
+    session: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -149,14 +153,19 @@ fn encode_options(options: &Options) -> Option<WireOptions> {
     if *options == Options::default() {
         return None;
     }
-    let Options { ack, read } = options;
-    Some(WireOptions { ack: ack.map(|ack| ack.to_string()), read: read.map(|read| read.to_string()) })
+    let Options { ack, read, session } = options;
+    let (ack, read) = (ack.map(|ack| ack.to_string()), read.map(|read| read.to_string()));
+    Some(WireOptions { ack, read, session: session.to_string() })
 }
 
 fn decode_options(wire: WireOptions) -> Result<Options, DecodeError> {
     let ack = wire.ack.map(|word| word.parse()).transpose().map_err(malformed)?;
     let read = wire.read.map(|word| word.parse()).transpose().map_err(malformed)?;
-    Ok(Options { ack, read })
+    let session = wire
+        .session
+        .parse()
+        .map_err(|error: types::session::SessionTokenError| malformed(error.to_string()))?;
+    Ok(Options { ack, read, session })
 }
 
 /// Encodes an answer for [`wire::message::ForwardReply`].
@@ -213,9 +222,10 @@ fn encode_receipt(receipt: &Receipt) -> WireReceipt {
         role: receipt.role.name().into(),
         term: receipt.term,
         attempts: receipt.attempts,
-        requested: guarantee_name(receipt.requested).into(),
-        delivered: guarantee_name(receipt.delivered).into(),
+        requested: receipt.requested.name().into(),
+        delivered: receipt.delivered.name().into(),
         deduplicated: receipt.deduplicated,
+        session: receipt.session.to_string(),
     }
 }
 
@@ -239,20 +249,14 @@ fn decode_receipt(wire: WireReceipt) -> Result<Receipt, DecodeError> {
         term: wire.term,
         attempts: wire.attempts,
         deduplicated: wire.deduplicated,
+        session: wire.session.parse().map_err(|_| malformed("a receipt's session token"))?,
+        shards: None,
     })
 }
 
-fn guarantee_name(guarantee: Guarantee) -> &'static str {
-    match guarantee {
-        Guarantee::Linearizable => "linearizable",
-    }
-}
-
 fn decode_guarantee(name: &str) -> Result<Guarantee, DecodeError> {
-    match name {
-        "linearizable" => Ok(Guarantee::Linearizable),
-        other => Err(malformed(format!("unknown guarantee {other:?}"))),
-    }
+    let known = Guarantee::ALL.into_iter().find(|guarantee| guarantee.name() == name);
+    known.ok_or_else(|| malformed(format!("unknown guarantee {name:?}")))
 }
 
 fn decode_problem(wire: WireProblem) -> Result<Problem, DecodeError> {

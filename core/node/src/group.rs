@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft_group::{GroupReady, RaftGroup};
 use storage::StoreError;
-use types::{GroupId, LogPosition, NodeId, Role};
+use types::{GroupId, LogPosition, NodeId, Role, SessionToken};
 
-use crate::{forwards::ForwardsSeen, snapshots::Receiving};
+use crate::{forwards::ForwardsSeen, freshness::Freshness, held::Held, lag::Appended, snapshots::Receiving};
 
 /// A group and what waits on it.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(crate) struct Group {
     /// entry is applied at the index, the command was replaced and never happens. Until then several
     /// terms can claim an index.
     pub proposed: BTreeMap<(u64, u64), u64>,
+    /// Applied commands that wait for every replica.
+    pub held: VecDeque<Held>,
+    /// When entries entered this leader's log.
+    pub appended: Appended,
     pub reads: Reads,
     /// A snapshot being received.
     pub receiving: Option<Receiving>,
@@ -30,6 +34,10 @@ pub(crate) struct Group {
     /// What was last told of the role.
     pub told: Option<(Role, u64, Option<NodeId>)>,
     pub forwards: ForwardsSeen,
+    /// How old this replica's state is.
+    pub freshness: Freshness,
+    /// What this replica's state depends on in other groups.
+    pub frontier: SessionToken,
     /// The term that recovery found. What this node did as a leader up to it, it no longer knows.
     pub recovered_term: u64,
     /// When this node, leading in this term, last told the time in an entry with an idempotency key.
@@ -90,12 +98,16 @@ impl Group {
             raft,
             proposing: VecDeque::new(),
             proposed: BTreeMap::new(),
+            held: VecDeque::new(),
+            appended: Appended::default(),
             reads: Reads::default(),
             receiving: None,
             installing: None,
             leaderless_since_ms: Some(now_ms),
             told: None,
             forwards: ForwardsSeen::default(),
+            freshness: Freshness::default(),
+            frontier: SessionToken::default(),
             recovered_term,
             once_stamped: None,
             applied_bytes: 0,

@@ -3,7 +3,7 @@
 
 use keyspace::{Command, Expect};
 use prost::Message;
-use storage::{ReadRows, Row, StoreError};
+use storage::Row;
 use types::{Contract, GroupId};
 
 use crate::catalog::KeyspaceInfo;
@@ -19,7 +19,7 @@ struct KeyspaceRecord {
     replication: String,
     #[prost(string, tag = "2")]
     on_partition: String,
-    /// Number of shards, each a Raft group: 1.
+    /// Number of shards, each a Raft group.
     #[prost(uint32, tag = "3")]
     shards: u32,
     /// The whole contract, as JSON. It says the same as the fields above, which older versions read.
@@ -64,6 +64,12 @@ pub(crate) fn creates(command: &Command) -> bool {
     matches!(command, Command::Put { key, expect: Expect::Absent, .. } if key.starts_with(KEYSPACES))
 }
 
+/// Shards of the keyspace that a change creates.
+pub(crate) fn shards(creation: &Command) -> u32 {
+    let Command::Put { value, .. } = creation else { return 1 };
+    KeyspaceRecord::decode(value.as_slice()).map_or(1, |record| record.shards)
+}
+
 /// The row that records a keyspace.
 pub(crate) fn keyspace_key(name: &str) -> Vec<u8> {
     [KEYSPACES, name.as_bytes()].concat()
@@ -74,12 +80,6 @@ pub(crate) fn all_keyspaces() -> keyspace::KeyRange {
     keyspace::prefix_range(KEYSPACES)
 }
 
-/// The group of a keyspace whose record was created at this meta revision. Revisions start at 1, so
-/// no keyspace shares the meta group's number.
-pub(crate) fn group_of(create_revision: u64) -> GroupId {
-    GroupId(create_revision + GroupId::META.0)
-}
-
 /// What a row says of a keyspace.
 ///
 /// # Errors
@@ -88,19 +88,12 @@ pub(crate) fn info(key: &[u8], row: &Row, nodes: u32) -> Result<KeyspaceInfo, St
     let name = String::from_utf8_lossy(key.get(KEYSPACES.len()..).unwrap_or_default()).into_owned();
     let contract =
         decode_contract(&row.value, nodes).map_err(|reason| format!("keyspace {name:?}: {reason}"))?;
-    Ok(KeyspaceInfo { name, group: group_of(row.create_revision), version: row.version, contract })
-}
-
-/// All keyspaces in the meta group's present state, in name order.
-pub(crate) fn keyspaces(rows: &dyn ReadRows) -> Result<Vec<(String, GroupId)>, StoreError> {
-    let mut found = Vec::new();
-    let range = all_keyspaces();
-    rows.scan(GroupId::META, &range.start, range.end.as_deref(), &mut |key, row| {
-        let name = String::from_utf8_lossy(&key[KEYSPACES.len()..]).into_owned();
-        found.push((name, group_of(row.create_revision)));
-        true
-    })?;
-    Ok(found)
+    Ok(KeyspaceInfo {
+        name,
+        group: GroupId::of_keyspace(row.create_revision),
+        version: row.version,
+        contract,
+    })
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use storage::{
     GroupState, ReadRows, ScrubJob, Store, StoreError,
     wal::{Recovered, RecoveredGroup},
 };
-use types::{ErrorCode, GroupId, HardState, LogPosition, NodeId, Now, Problem};
+use types::{Contract, ErrorCode, GroupId, HardState, LogPosition, NodeId, Now, Problem};
 
 use crate::{
     api::{Fatal, Input, NodeConfig, NodeEvent, Output},
-    catalog::Catalog,
+    catalog::{Catalog, KeyspaceInfo},
+    gather::Gathers,
     group::Group,
-    meta, problems,
+    problems,
     requests::{Origin, Requests},
     snapshots::Sending,
     status::{GroupStatus, NodeStatus, ReplicaStatus},
@@ -25,6 +26,23 @@ use crate::{
 /// Name under which the meta group appears in status; no keyspace may have it.
 pub const META_NAME: &str = "meta";
 
+/// A keyspace that runs on this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Keyspace {
+    /// The group of its first shard.
+    pub group: GroupId,
+    /// What it promises, with everything spelled out.
+    pub contract: Contract,
+}
+
+impl Keyspace {
+    /// The groups of its shards, in order.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
+        let first = self.group;
+        (0..self.contract.shards).map(move |shard| first.shard(shard))
+    }
+}
+
 /// One node. See the crate's documentation for how to drive it.
 #[derive(Debug)]
 pub struct Node {
@@ -32,11 +50,12 @@ pub struct Node {
     pub(crate) boot: u64,
     pub(crate) store: Store,
     pub(crate) groups: BTreeMap<GroupId, Group>,
-    pub(crate) keyspaces: BTreeMap<String, GroupId>,
+    pub(crate) keyspaces: BTreeMap<String, Keyspace>,
     /// Logs on disk of groups that have not started yet, since the meta group has not told of them.
     pub(crate) unclaimed: BTreeMap<GroupId, RecoveredGroup>,
     pub(crate) requests: Requests,
     pub(crate) catalog: Catalog,
+    pub(crate) gathers: Gathers,
     /// Forwarded requests that may be repeated, by the time to do so. Each is taken out at its time.
     pub(crate) forwarded: BTreeSet<(u64, u64)>,
     pub(crate) sending: Sending,
@@ -51,7 +70,7 @@ pub struct Node {
     /// Keyspaces of the configuration that this node proposed to create, with the meta term.
     pub(crate) proposed_keyspaces: BTreeSet<(u64, String)>,
     /// Groups that the meta group told of in this poll.
-    pub(crate) to_start: Vec<(String, GroupId)>,
+    pub(crate) to_start: Vec<KeyspaceInfo>,
 }
 
 impl Node {
@@ -70,6 +89,7 @@ impl Node {
             unclaimed: log.groups,
             requests: Requests::default(),
             catalog: Catalog::default(),
+            gathers: Gathers::default(),
             forwarded: BTreeSet::new(),
             sending: Sending::new(now.wall_ms << 16),
             writes: Writes::new(batch_bytes_max),
@@ -97,7 +117,7 @@ impl Node {
             Input::Peer { from, message } => self.on_peer(now, from, message)?,
             Input::PeerDown(peer) => self.on_peer_down(peer),
             Input::Client { token, request, deadline_ms } => {
-                self.take_request(Origin::Client { token }, request, deadline_ms, 1);
+                self.take_request(Origin::Client { token }, request, None, deadline_ms, 1);
             }
             Input::Written(seq) => {
                 for (group, ready) in self.writes.written(seq) {
@@ -127,7 +147,7 @@ impl Node {
             node.follow_role(now, group);
             Ok(())
         })?;
-        self.route(now);
+        self.route(now)?;
         self.each_group(|node, group| node.pump(now, group))?;
         self.start_keyspaces(now)?;
         self.create_configured_keyspaces();
@@ -176,15 +196,19 @@ impl Node {
     fn start_keyspaces(&mut self, now: Now) -> Result<(), Fatal> {
         let first_start = self.groups.len() == 1;
         if first_start {
-            self.to_start = meta::keyspaces(&self.store)?;
+            self.to_start = self.recorded_keyspaces()?;
         }
-        for (name, id) in std::mem::take(&mut self.to_start) {
+        for KeyspaceInfo { name, group, contract, .. } in std::mem::take(&mut self.to_start) {
             if !self.keyspaces.contains_key(&name) {
                 #[cfg(feature = "planted")]
-                let id = self.planted_group(id);
-                self.start_group(now, name.clone(), id)?;
-                self.keyspaces.insert(name.clone(), id);
-                self.outbox.push(Output::Event(NodeEvent::GroupStarted { group: id, keyspace: name }));
+                let group = self.planted_group(group);
+                let keyspace = Keyspace { group, contract };
+                for group in keyspace.groups() {
+                    self.start_group(now, name.clone(), group)?;
+                    let started = NodeEvent::GroupStarted { group, keyspace: name.clone() };
+                    self.outbox.push(Output::Event(started));
+                }
+                self.keyspaces.insert(name, keyspace);
             }
         }
         Ok(())
@@ -194,9 +218,7 @@ impl Node {
     #[cfg(feature = "planted")]
     fn planted_group(&self, id: GroupId) -> GroupId {
         match self.config.planted {
-            Some(raft_group::Planted::GroupByCount) => {
-                GroupId(GroupId::META.0 + 1 + self.keyspaces.len() as u64)
-            }
+            Some(raft_group::Planted::GroupByCount) => GroupId::of_keyspace(1 + self.keyspaces.len() as u64),
             _ => id,
         }
     }
@@ -234,7 +256,9 @@ impl Node {
         if applied.index > 0 {
             raft.snapshot_available(applied);
         }
-        self.groups.insert(id, Group::new(id, name, raft, now.mono_ms));
+        let mut group = Group::new(id, name, raft, now.mono_ms);
+        group.frontier = keyspace::frontier(&self.store, id)?;
+        self.groups.insert(id, group);
         Ok(())
     }
 
@@ -258,12 +282,21 @@ impl Node {
         self.store.state(group)
     }
 
-    /// The group of a keyspace.
+    /// The group of a keyspace's first shard.
     ///
     /// # Errors
     /// `KEYSPACE_NOT_FOUND`.
     pub fn keyspace_group(&self, name: &str) -> Result<GroupId, Problem> {
-        self.keyspaces.get(name).copied().ok_or_else(|| problems::keyspace_not_found(name))
+        self.keyspace_groups(name).map(|groups| groups[0])
+    }
+
+    /// The groups of a keyspace's shards, in order.
+    ///
+    /// # Errors
+    /// `KEYSPACE_NOT_FOUND`.
+    pub fn keyspace_groups(&self, name: &str) -> Result<Vec<GroupId>, Problem> {
+        let keyspace = self.keyspaces.get(name).ok_or_else(|| problems::keyspace_not_found(name))?;
+        Ok(keyspace.groups().collect())
     }
 
     /// Recomputes a group's state hash from its rows, verifying every checksum on the way. Blocks for as
@@ -282,29 +315,31 @@ impl Node {
     }
 
     /// Everything that this node knows of itself.
-    pub fn status(&self, _now: Now) -> NodeStatus {
+    pub fn status(&self, now: Now) -> NodeStatus {
         NodeStatus {
             node: self.config.node,
             members: self.config.members.clone(),
-            groups: self.groups.values().map(|group| self.group_status(group)).collect(),
+            groups: self.groups.values().map(|group| self.group_status(now, group)).collect(),
             pending_requests: self.requests.len() as u64,
             disk_has_space: self.entries_accepted,
         }
     }
 
-    fn group_status(&self, group: &Group) -> GroupStatus {
+    fn group_status(&self, now: Now, group: &Group) -> GroupStatus {
         let raft = group.raft.status();
         let state = self.store.state(group.id);
         let replica = |progress: &raft_group::Progress| ReplicaStatus {
             node: progress.node,
             matched_index: progress.matched,
             lag_entries: raft.last_index.saturating_sub(progress.matched),
+            lag_ms: group.appended.lag_ms(progress.matched, raft.last_index, now.mono_ms),
             state: progress.state.to_string(),
             recent_active: progress.recent_active,
         };
         GroupStatus {
             group: group.id,
             keyspace: group.name.clone(),
+            shard: self.shard_number(group),
             role: raft.role,
             term: raft.term,
             leader: raft.leader,
@@ -316,8 +351,14 @@ impl Node {
             state_hash: format!("{:032x}", state.state_hash),
             keys: state.keys,
             bytes: state.bytes,
+            staleness_ms: group.freshness.staleness_ms(state.applied_index, now.mono_ms),
             replicas: raft.progress.iter().map(replica).collect(),
         }
+    }
+
+    fn shard_number(&self, group: &Group) -> u32 {
+        let keyspace = self.keyspaces.get(&group.name);
+        keyspace.map_or(0, |keyspace| group.id.0.saturating_sub(keyspace.group.0) as u32)
     }
 
     pub(crate) fn send(&mut self, group: GroupId, to: NodeId, body: wire::PeerBody) {

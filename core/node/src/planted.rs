@@ -7,6 +7,35 @@ use keyspace::{
 use raft_group::Planted;
 use types::Entry;
 
+use crate::node::Node;
+
+impl Node {
+    /// The applied index and the age that a node with a bug believes its replica to have.
+    pub(crate) fn planted_read(&self, applied: u64, staleness_ms: Option<u64>) -> (u64, Option<u64>) {
+        match self.config.planted {
+            Some(Planted::SessionIgnored) => (u64::MAX, staleness_ms),
+            Some(Planted::FreshByHearsay) => (applied, Some(0)),
+            _ => (applied, staleness_ms),
+        }
+    }
+
+    /// The replicas that a node with a bug believes to hold a write.
+    pub(crate) fn planted_acks(&self, got: u32, required: u32) -> u32 {
+        match self.config.planted {
+            Some(Planted::AllMeansQuorum) => got.max(required),
+            _ => got,
+        }
+    }
+
+    /// The age that a node with a bug writes in a receipt.
+    pub(crate) fn planted_staleness(&self, staleness_ms: Option<u64>) -> Option<u64> {
+        match self.config.planted {
+            Some(Planted::StalenessHidden) => Some(0),
+            _ => staleness_ms,
+        }
+    }
+}
+
 /// The entry as a node with the bug applies it.
 pub(crate) fn damage(planted: Option<Planted>, entry: &Entry) -> Entry {
     match (planted, decode_command(&entry.data)) {

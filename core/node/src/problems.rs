@@ -1,6 +1,6 @@
 //! The refusals that a node itself makes, worded once.
 
-use types::{Applied, ErrorCode, NodeId, Problem};
+use types::{Applied, ErrorCode, NodeId, Problem, contract::Read};
 
 pub(crate) fn no_quorum_refused(keyspace: &str) -> Problem {
     Problem::not_applied(
@@ -9,6 +9,17 @@ pub(crate) fn no_quorum_refused(keyspace: &str) -> Problem {
             "keyspace {keyspace:?} has no leader: no majority of its replicas can be reached from this node"
         ),
         "bring a majority of the nodes back (quorate status shows which are missing), then send it again",
+    )
+}
+
+pub(crate) fn too_stale(keyspace: &str, level: Read) -> Problem {
+    Problem::not_applied(
+        ErrorCode::TooStale,
+        format!(
+            "this node's replica of keyspace {keyspace:?} cannot be shown to be new enough for read = {level}, and no \
+             leader can be reached"
+        ),
+        "ask another node, or read with read=eventual; quorate status shows which nodes are missing",
     )
 }
 
@@ -121,12 +132,4 @@ pub(crate) fn after_a_try(problem: Problem) -> Problem {
     let message =
         format!("{}; an earlier try, whose leader was lost, may have been applied", problem.message);
     under_key(Problem { applied: Applied::Unknown, message, ..problem })
-}
-
-pub(crate) fn txn_under_key() -> Problem {
-    Problem::not_applied(
-        ErrorCode::InvalidArgument,
-        "a transaction cannot have an idempotency key in this version",
-        "compare a version or a value in the transaction, so that its repetition changes nothing",
-    )
 }

@@ -9,6 +9,7 @@ use wire::PeerBody;
 use crate::{
     api::{Fatal, NodeEvent, Op, Output, Reply, ReplyBody},
     group::Group,
+    held::Held,
     meta,
     node::Node,
     problems,
@@ -37,6 +38,8 @@ impl Node {
                 break;
             }
         }
+        self.answer_held(group);
+        group.appended.note(group.raft.role(), group.raft.last_index(), now.mono_ms);
         self.answer_reads(group)
     }
 
@@ -69,7 +72,10 @@ impl Node {
                 Op::Once(key, command) => (command, Some(key)),
                 Op::Query(_) | Op::Catalog(_) => unreachable!("only commands are proposed"),
             };
-            let terms = Terms { once: key.map(|key| self.once(now, group, key, stamped)) };
+            let terms = Terms {
+                once: key.map(|key| self.once(now, group, key, stamped)),
+                seen: request.options.session.clone().without(group.id).without(GroupId::META),
+            };
             stamped |= key.is_some();
             let command = encode_entry(&terms, command);
             if bytes > 0 && bytes + command.len() > PROPOSE_BYTES_MAX {
@@ -116,10 +122,12 @@ impl Node {
             _ => 0,
         };
         let limits = &self.config.limits;
+        let contract = self.keyspaces.get(&group.name).map(|keyspace| keyspace.contract).unwrap_or_default();
+        let ttl_ms = contract.idempotency_ttl_s.saturating_mul(1_000);
         Once {
             key: self.remembered_key(group, key),
             elapsed_ms,
-            ttl_ms: limits.idempotency_ttl_ms,
+            ttl_ms,
             keys_max: limits.idempotency_keys_max,
         }
     }
@@ -196,7 +204,8 @@ impl Node {
             }
         }
         for (read, index) in output.reads.drain(..) {
-            if let Some((_, ids)) = group.reads.asked.remove(&read) {
+            if let Some((asked_ms, ids)) = group.reads.asked.remove(&read) {
+                group.freshness.prove(index, asked_ms);
                 group.reads.confirmed.push_back((index, group.raft.term(), ids));
             }
         }
@@ -208,7 +217,7 @@ impl Node {
     }
 
     fn apply(&mut self, group: &mut Group, entries: &[Entry]) -> Result<(), Fatal> {
-        let (role, quorum) = (group.raft.role(), self.quorum());
+        let role = group.raft.role();
         for entry in entries {
             let position = LogPosition { index: entry.index, term: entry.term };
             #[cfg(feature = "planted")]
@@ -216,10 +225,13 @@ impl Node {
             let effect = keyspace::apply(&mut self.store, group.id, position, &entry.data)
                 .map_err(|error| fatal(group.id, entry.index, error))?;
             group.applied_bytes += entry.data.len() as u64;
+            if keyspace::entry::has_seen(&entry.data) {
+                group.frontier = keyspace::frontier(&self.store, group.id)?;
+            }
             if group.id == GroupId::META
                 && matches!(effect, Some(Effect::Done { outcome: Outcome::Put { .. }, .. }))
             {
-                self.to_start = meta::keyspaces(&self.store)?;
+                self.to_start = self.recorded_keyspaces()?;
             }
             let mut own = None;
             let claims = (entry.index, 0)..=(entry.index, u64::MAX);
@@ -236,14 +248,8 @@ impl Node {
                 self.answer(id, Err(problems::idempotency_key_reused()));
                 continue;
             };
-            let held_by = group.raft.matched_count(entry.index).max(quorum);
-            let acks = Acks {
-                required: quorum,
-                got: held_by,
-                of: self.config.members.len() as u32,
-                durable: held_by,
-            };
-            self.answer_with(id, ReplyBody::Outcome(outcome), role, entry.term, acks, deduplicated);
+            let (index, term, body) = (entry.index, entry.term, ReplyBody::Outcome(outcome));
+            self.answer_applied(group, role, Held { id, index, term, body, deduplicated });
         }
         if let Some(last) = entries.last() {
             group.raft.applied(last.index);
@@ -267,26 +273,32 @@ impl Node {
                 let acks =
                     Acks { required: quorum, got: quorum, of: self.config.members.len() as u32, durable: 0 };
                 // Of the leader that was confirmed, also when it is deposed by now.
-                self.answer_with(id, ReplyBody::Answer(answer), Role::Leader, term, acks, false);
+                let at = (Role::Leader, term, applied);
+                self.answer_with(id, group, ReplyBody::Answer(answer), at, acks, false);
             }
         }
         Ok(())
     }
 
-    fn answer_with(
+    pub(crate) fn answer_with(
         &mut self,
         id: u64,
+        group: &Group,
         body: ReplyBody,
-        role: Role,
-        term: u64,
+        (role, term, index): (Role, u64, u64),
         acks: Acks,
         deduplicated: bool,
     ) {
         let Some(waiting) = self.requests.get(id) else { return };
         let receipt = Receipt {
             keyspace: waiting.request.keyspace.clone(),
-            requested: Guarantee::Linearizable,
+            requested: if waiting.is_query() {
+                self.read_level(waiting).guarantee()
+            } else {
+                Guarantee::Linearizable
+            },
             delivered: Guarantee::Linearizable,
+            session: self.session_after(waiting, group, index),
             revision: Some(revision_of(&body)),
             staleness_ms: Some(0),
             acks,
@@ -295,6 +307,7 @@ impl Node {
             term,
             attempts: waiting.attempts,
             deduplicated,
+            shards: None,
         };
         self.answer(id, Ok(Reply { body, receipt }));
     }

@@ -23,6 +23,18 @@ pub(crate) enum Origin {
         /// Its name for the request.
         id: u64,
     },
+    /// This node, asking every shard of a keyspace.
+    Gather {
+        /// For which request.
+        id: u64,
+        /// This shard.
+        shard: u32,
+    },
+    /// This node, to know how old its replica is.
+    Probe {
+        /// Of this group.
+        group: GroupId,
+    },
     /// This node, working on a request about the list of keyspaces.
     Catalog {
         /// Which.
@@ -39,6 +51,8 @@ pub(crate) enum Place {
     Queued(GroupId),
     /// In this node's log at this index; may be committed.
     Proposed(GroupId, u64),
+    /// Applied, at this index; waiting until every replica has it.
+    Held(GroupId, u64),
     /// Waiting for the confirmation that this leader still leads, or for the state to catch up.
     Reading(GroupId),
     /// Sent to the leader; it may have done anything.
@@ -50,7 +64,11 @@ pub(crate) enum Place {
 pub(crate) struct Waiting {
     pub origin: Origin,
     pub request: Request,
+    /// The group that it came by, or is for; `None`: the one of its keys.
+    pub group: Option<GroupId>,
     pub deadline_ms: u64,
+    /// When it was last sent to the leader.
+    pub sent_ms: u64,
     /// Not routed again before this time, so that two nodes that disagree about the leader do not spin.
     pub not_before_ms: u64,
     /// Tries so far.
@@ -85,14 +103,30 @@ impl Requests {
         self.waiting.len()
     }
 
-    pub(crate) fn insert(&mut self, origin: Origin, request: Request, deadline_ms: u64, attempts: u32) {
+    pub(crate) fn insert(
+        &mut self,
+        origin: Origin,
+        request: Request,
+        group: Option<GroupId>,
+        deadline_ms: u64,
+        attempts: u32,
+    ) {
         self.last_id += 1;
         let id = self.last_id;
         self.deadlines.insert((deadline_ms, id));
         self.unrouted.insert(id);
         let place = Place::Unrouted;
-        let waiting =
-            Waiting { origin, request, deadline_ms, not_before_ms: 0, attempts, maybe_applied: false, place };
+        let waiting = Waiting {
+            origin,
+            request,
+            group,
+            deadline_ms,
+            sent_ms: 0,
+            not_before_ms: 0,
+            attempts,
+            maybe_applied: false,
+            place,
+        };
         self.waiting.insert(id, waiting);
     }
 
@@ -111,6 +145,13 @@ impl Requests {
         if let Some(waiting) = self.waiting.get_mut(&id) {
             waiting.place = place;
             self.unrouted.remove(&id);
+        }
+    }
+
+    /// It goes to the leader now.
+    pub(crate) fn sent(&mut self, id: u64, now_ms: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.sent_ms = now_ms;
         }
     }
 
@@ -166,6 +207,12 @@ impl Requests {
         let again = |waiting: &Waiting| waiting.is_query() || waiting.is_once();
         let found = self.waiting.iter().filter(|(_, waiting)| sent(waiting) && !again(waiting));
         found.map(|(id, _)| *id).collect()
+    }
+
+    /// The parts of a read of all shards.
+    pub(crate) fn of_gather(&self, id: u64) -> Vec<u64> {
+        let part = |waiting: &Waiting| matches!(waiting.origin, Origin::Gather { id: of, .. } if of == id);
+        self.waiting.iter().filter(|(_, waiting)| part(waiting)).map(|(id, _)| *id).collect()
     }
 
     /// Those at a place that `wanted` picks.

@@ -1,28 +1,28 @@
 //! From a request to its leader and back: local, forwarded, or refused with the reason.
 
-use keyspace::Command;
-use types::{Applied, GroupId, NodeId, Now, Problem, Role};
+use types::{Applied, GroupId, Guarantee, NodeId, Now, Problem, Role, contract::Read};
 use wire::{
     PeerBody, PeerMessage,
     message::{Forward, ForwardReply, RaftKind},
 };
 
 use crate::{
-    api::{Fatal, Op, Output, Reply, Request},
+    api::{Fatal, Op, Options, Output, Reply, Request},
     codec,
     node::{META_NAME, Node, is_misrouted},
     problems,
-    requests::{Origin, Place},
+    reads::Reading,
+    requests::{Origin, Place, Waiting},
 };
 
 impl Node {
     /// Sends every request that is looking for a leader to one, if one is known.
-    pub(crate) fn route(&mut self, now: Now) {
+    pub(crate) fn route(&mut self, now: Now) -> Result<(), Fatal> {
         for id in self.requests.routable(now.mono_ms, self.late_ms(now)) {
             let Some(waiting) = self.requests.get(id) else { continue };
             let name = waiting.request.keyspace.as_str();
             let own = name == META_NAME && !matches!(waiting.origin, Origin::Client { .. });
-            let group_id = if own { Some(GroupId::META) } else { self.keyspaces.get(name).copied() };
+            let group_id = if own { Some(Ok(GroupId::META)) } else { self.group_of(waiting) };
             let Some(group_id) = group_id else {
                 // A keyspace of the configuration is about to be created; any other does not exist.
                 if name == META_NAME || !self.config.keyspaces.iter().any(|configured| configured == name) {
@@ -33,10 +33,23 @@ impl Node {
                 }
                 continue;
             };
+            let group_id = match group_id {
+                Ok(group_id) => group_id,
+                Err(problem) => {
+                    self.answer(id, Err(problem));
+                    continue;
+                }
+            };
             if let (GroupId::META, Op::Command(command)) = (group_id, &waiting.request.op)
                 && let Some(problem) = self.refuse_creation_if_leading(command)
             {
                 self.answer(id, Err(problem));
+                continue;
+            }
+            if let Op::Query(_) = waiting.request.op
+                && let Reading::Here(kept) = self.where_to_read(now, waiting, &self.groups[&group_id])
+            {
+                self.read_here(now, id, group_id, kept)?;
                 continue;
             }
             let group = self.groups.get_mut(&group_id).expect("a keyspace's group runs");
@@ -57,22 +70,26 @@ impl Node {
                     Op::Catalog(_) => unreachable!("it was turned into requests to the meta group"),
                 },
                 (_, leader, Origin::Peer { .. }) => self.answer(id, Err(problems::not_leader(leader))),
-                (_, Some(leader), Origin::Client { .. } | Origin::Catalog { .. })
-                    if !self.unreachable.contains(&leader) =>
-                {
+                (_, Some(leader), _) if !self.unreachable.contains(&leader) => {
                     self.forward(now, id, group_id, leader);
                 }
-                (_, _, Origin::Client { .. } | Origin::Catalog { .. }) => {
-                    self.refuse_if_leaderless(now, id, group_id)
-                }
+                _ => self.refuse_if_leaderless(now, id, group_id),
             }
         }
+        Ok(())
     }
 
     /// Admits a request, or refuses it at once.
-    pub(crate) fn take_request(&mut self, origin: Origin, request: Request, deadline_ms: u64, attempts: u32) {
+    /// `group`: the one that it came by.
+    pub(crate) fn take_request(
+        &mut self,
+        origin: Origin,
+        request: Request,
+        group: Option<GroupId>,
+        deadline_ms: u64,
+        attempts: u32,
+    ) {
         let valid = match &request.op {
-            Op::Once(_, Command::Txn(_)) => Err(problems::txn_under_key()),
             Op::Command(command) | Op::Once(_, command) => command.validate(),
             Op::Query(query) => query.validate(),
             Op::Catalog(op) => {
@@ -80,13 +97,14 @@ impl Node {
                 return self.take_catalog(token, request.keyspace, op.clone(), deadline_ms);
             }
         };
+        let valid = valid.and_then(|()| request.options.validate());
         let limit = self.config.limits.pending_requests_max;
         if let Err(problem) = valid {
             self.reply(origin, Err(problem));
         } else if self.requests.len() >= limit {
             self.reply(origin, Err(problems::overloaded("requests waiting on this node", limit)));
-        } else {
-            self.requests.insert(origin, request, deadline_ms, attempts);
+        } else if !self.gather(origin, &request, deadline_ms) {
+            self.requests.insert(origin, request, group, deadline_ms, attempts);
         }
     }
 
@@ -100,7 +118,7 @@ impl Node {
             id,
             // The leader gives up a little sooner, so that its answer, which knows more, arrives in time.
             timeout_ms: left_ms - (left_ms / 8).min(100),
-            request: codec::encode_request(&waiting.request).into(),
+            request: codec::encode_request(&without_own(&waiting.request, group_id)).into(),
             attempt: waiting.attempts,
             term: self.groups[&group_id].raft.term(),
             boot: self.boot,
@@ -110,6 +128,7 @@ impl Node {
             self.forwarded.insert((now.mono_ms + patience_ms, id));
         }
         self.requests.place(id, Place::Forwarded(group_id, leader));
+        self.requests.sent(id, now.mono_ms);
         self.send(group_id, leader, PeerBody::Forward(forward));
     }
 
@@ -119,7 +138,7 @@ impl Node {
         if since.is_some_and(|since| now.mono_ms >= since + limit_ms)
             && let Some(waiting) = self.requests.get(id)
         {
-            let problem = problems::no_quorum_refused(&waiting.request.keyspace);
+            let problem = self.leaderless(waiting);
             self.answer(id, Err(problem));
         }
     }
@@ -167,7 +186,6 @@ impl Node {
     }
 
     fn on_forward(&mut self, now: Now, from: NodeId, id: GroupId, forward: &Forward) {
-        let group = self.groups.get_mut(&id).expect("the caller found it");
         let request = match codec::decode_request(&forward.request) {
             Ok(request) => request,
             Err(error) => {
@@ -175,16 +193,17 @@ impl Node {
             }
         };
         let own = request.keyspace == META_NAME && id != GroupId::META;
-        if own || self.keyspaces.get(&request.keyspace).is_some_and(|of_keyspace| *of_keyspace != id) {
+        if own || !self.may_come_by(&request, id) {
             return self.disconnect(from, "a forwarded request came by another keyspace's group");
         }
+        let group = self.groups.get_mut(&id).expect("the caller found it");
         if !group.forwards.first_time(from, forward.boot, forward.id) {
             return;
         }
         let origin = Origin::Peer { from, boot: forward.boot, id: forward.id };
         if group.raft.role() == Role::Leader && group.raft.term() == forward.term {
             let deadline_ms = now.mono_ms + forward.timeout_ms.min(FORWARD_TIMEOUT_MS_MAX);
-            return self.take_request(origin, request, deadline_ms, forward.attempt.max(1));
+            return self.take_request(origin, request, Some(id), deadline_ms, forward.attempt.max(1));
         }
         let is_command = !matches!(request.op, Op::Query(_));
         let problem = if is_command && forward.term <= group.recovered_term {
@@ -211,7 +230,17 @@ impl Node {
                     self.answer(reply.id, Err(problem));
                 }
             }
-            Ok(result) => self.answer(reply.id, result),
+            Ok(mut result) => {
+                if let (Ok(answered), Place::Forwarded(group, _)) = (&mut result, waiting.place) {
+                    let (sent_ms, is_query) = (waiting.sent_ms, waiting.is_query());
+                    let proved = answered.receipt.session.clone();
+                    answered.receipt.session.join(&waiting.request.options.session);
+                    if is_query && answered.receipt.delivered == Guarantee::Linearizable {
+                        self.learn_freshness(group, sent_ms, &proved);
+                    }
+                }
+                self.answer(reply.id, result);
+            }
             Err(error) => self.disconnect(from, format!("an answer cannot be read: {error}")),
         }
     }
@@ -271,6 +300,17 @@ impl Node {
         now.mono_ms + 2 * self.config.timing.tick_ms
     }
 
+    /// Why a request that found no leader in time is refused.
+    fn leaderless(&self, waiting: &Waiting) -> Problem {
+        let name = &waiting.request.keyspace;
+        match self.read_level(waiting) {
+            level @ (Read::Causal | Read::Bounded(_)) if waiting.is_query() => {
+                problems::too_stale(name, level)
+            }
+            _ => problems::no_quorum_refused(name),
+        }
+    }
+
     fn why_late(&self, id: u64) -> Problem {
         let Some(waiting) = self.requests.get(id) else { return problems::deadline_not_applied() };
         let name = &waiting.request.keyspace;
@@ -278,13 +318,13 @@ impl Node {
             |group: GroupId| self.groups.get(&group).is_none_or(|group| group.raft.leader().is_none());
         match waiting.place {
             Place::Unrouted => {
-                let group = self.keyspaces.get(name).copied().unwrap_or(GroupId::META);
-                if leaderless(group) {
-                    problems::no_quorum_refused(name)
-                } else {
-                    problems::deadline_not_applied()
-                }
+                let group = self.group_of(waiting).and_then(Result::ok).unwrap_or(GroupId::META);
+                if leaderless(group) { self.leaderless(waiting) } else { problems::deadline_not_applied() }
             }
+            Place::Held(group, index) => match self.groups.get(&group) {
+                Some(group) => self.held_too_long(group, index),
+                None => problems::deadline_unknown(),
+            },
             Place::Queued(_) => problems::deadline_not_applied(),
             Place::Reading(_) => problems::read_unconfirmed(name),
             Place::Proposed(group, index) => {
@@ -314,16 +354,26 @@ impl Node {
         }
     }
 
-    fn reply(&mut self, origin: Origin, result: Result<Reply, Problem>) {
+    pub(crate) fn reply(&mut self, origin: Origin, result: Result<Reply, Problem>) {
         match origin {
             Origin::Client { token } => self.outbox.push(Output::Reply { token, result }),
             Origin::Catalog { id } => self.on_catalog_answer(id, result),
+            // It has taught what it could.
+            Origin::Probe { .. } => {}
+            Origin::Gather { id, shard } => self.on_gather_answer(id, shard, result),
             Origin::Peer { from, boot, id } => {
                 let reply = ForwardReply { id, boot, reply: codec::encode_reply(&result).into() };
                 self.send(GroupId::META, from, PeerBody::ForwardReply(reply));
             }
         }
     }
+}
+
+/// Without what the session has seen of the group itself: its leader has all of that, and the index in
+/// its answer is then its own.
+fn without_own(request: &Request, group: GroupId) -> Request {
+    let session = request.options.session.clone().without(group);
+    Request { options: Options { session, ..request.options.clone() }, ..request.clone() }
 }
 
 /// Silence after which a forwarded read, or write under an idempotency key, is sent again; twice as long

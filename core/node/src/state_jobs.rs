@@ -10,7 +10,6 @@ use wire::{
 use crate::{
     api::{Fatal, NodeEvent, Output},
     group::{Group, Installing},
-    meta,
     node::Node,
     problems,
     snapshots::{ChunkStep, Ended, Receiving},
@@ -241,12 +240,13 @@ impl Node {
         for write in installing.held {
             self.writes.push(write);
         }
+        group.frontier = keyspace::frontier(&self.store, id)?;
         let ack = SnapshotAck { transfer: installing.transfer, next: 0, failed: false, done: true };
         self.send(id, installing.from, PeerBody::SnapshotAck(ack));
         let event = NodeEvent::SnapshotInstalled { group: id, index: installing.position.index };
         self.outbox.push(Output::Event(event));
         if id == GroupId::META {
-            self.to_start = meta::keyspaces(&self.store)?;
+            self.to_start = self.recorded_keyspaces()?;
         }
         Ok(())
     }

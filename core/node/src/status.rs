@@ -25,6 +25,8 @@ pub struct GroupStatus {
     pub group: GroupId,
     /// Its keyspace's name; `meta` for the meta group.
     pub keyspace: String,
+    /// Which shard of the keyspace it is, from 0.
+    pub shard: u32,
     /// This node's role.
     pub role: Role,
     /// This node's term.
@@ -47,6 +49,9 @@ pub struct GroupStatus {
     pub keys: u64,
     /// Bytes of live keys and values.
     pub bytes: u64,
+    /// The age of this node's replica, at most, in milliseconds: what was committed before is in it. `None`
+    /// while nothing proves it: proofs are asked for as reads that need not be strong are answered.
+    pub staleness_ms: Option<u64>,
     /// On the leader: how far each replica is.
     pub replicas: Vec<ReplicaStatus>,
 }
@@ -60,6 +65,9 @@ pub struct ReplicaStatus {
     pub matched_index: u64,
     /// Entries it still lacks: the leader's last index less `matched_index`.
     pub lag_entries: u64,
+    /// For how many milliseconds it has lacked the first of them; 0 when it lacks none. At least so long,
+    /// when the leader was elected since.
+    pub lag_ms: u64,
     /// `probe`, `replicate` or `snapshot`.
     pub state: String,
     /// Whether it answered within the last election timeout.

@@ -20,6 +20,14 @@ pub enum Planted {
     /// Nodes hide from each leader which idempotency keys were used under the leaders before it. A bug
     /// of the node's, not of a group's.
     KeysForgottenByNextLeader,
+    /// Writes that every replica must have are answered once a majority has them. A bug of the node's.
+    AllMeansQuorum,
+    /// Causal reads are answered by any replica, whatever the session has seen. A bug of the node's.
+    SessionIgnored,
+    /// A replica counts as fresh by the last word of its leader, whenever that was sent. A bug of the node's.
+    FreshByHearsay,
+    /// The receipt of an eventual read says that its answer is new. A bug of the node's.
+    StalenessHidden,
 }
 
 /// One group's configuration on one node.

@@ -70,6 +70,11 @@ impl RaftGroup {
         self.engine.raft.raft_log.committed
     }
 
+    /// Highest index in the log, durable or not.
+    pub fn last_index(&self) -> u64 {
+        self.engine.raft.raft_log.last_index()
+    }
+
     /// Highest applied index.
     pub fn applied_index(&self) -> u64 {
         self.engine.store().applied()

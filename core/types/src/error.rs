@@ -18,6 +18,8 @@ pub enum ErrorCode {
     Overloaded,
     /// The key is not at the expected revision.
     Conflict,
+    /// No replica that can be reached is new enough for the read.
+    TooStale,
     /// The idempotency key was used with another request.
     IdempotencyKeyReused,
     /// There is no such key.
@@ -44,6 +46,7 @@ impl ErrorCode {
         ErrorCode::DeadlineExceeded,
         ErrorCode::Overloaded,
         ErrorCode::Conflict,
+        ErrorCode::TooStale,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::KeyNotFound,
         ErrorCode::KeyspaceNotFound,
@@ -62,6 +65,7 @@ impl ErrorCode {
             ErrorCode::DeadlineExceeded => "DEADLINE_EXCEEDED",
             ErrorCode::Overloaded => "OVERLOADED",
             ErrorCode::Conflict => "CONFLICT",
+            ErrorCode::TooStale => "TOO_STALE",
             ErrorCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             ErrorCode::KeyNotFound => "KEY_NOT_FOUND",
             ErrorCode::KeyspaceNotFound => "KEYSPACE_NOT_FOUND",

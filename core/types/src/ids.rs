@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::SHARDS_MAX;
+
 /// A member of the cluster, numbered from 0. Fixed for the life of its data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -23,6 +25,19 @@ pub struct GroupId(pub u64);
 impl GroupId {
     /// The group that holds the cluster's own facts: which keyspaces exist, under which contract.
     pub const META: GroupId = GroupId(1);
+
+    /// The group of a keyspace's first shard, given the revision of the meta group that created the
+    /// keyspace, from 1. Those of its other shards follow it. No two keyspaces share a number, nor does any
+    /// with the meta group, and none is used twice.
+    pub fn of_keyspace(create_revision: u64) -> GroupId {
+        GroupId(create_revision.saturating_mul(u64::from(SHARDS_MAX)))
+    }
+
+    /// The group of a keyspace's shard, of which this is the first.
+    pub fn shard(self, number: u32) -> GroupId {
+        assert!(number < SHARDS_MAX, "shard {number} of a keyspace");
+        GroupId(self.0.saturating_add(u64::from(number)))
+    }
 }
 
 impl fmt::Display for GroupId {

@@ -8,6 +8,8 @@ pub mod error;
 pub mod ids;
 pub mod limits;
 pub mod receipt;
+pub mod session;
+pub mod shard;
 pub mod time;
 
 pub use contract::Contract;
@@ -16,4 +18,6 @@ pub use error::{Applied, ErrorCode, Problem};
 pub use ids::{ClusterId, GroupId, NodeId};
 pub use limits::Limits;
 pub use receipt::{Acks, Guarantee, Receipt, Role};
+pub use session::SessionToken;
+pub use shard::shard_of;
 pub use time::Now;

@@ -28,6 +28,11 @@ pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
 /// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a
 /// node does while nothing is asked of it grows with their number.
 pub const KEYSPACES_MAX: usize = 256;
+/// Most groups of a cluster's keyspaces, those of all shards counted: see [`KEYSPACES_MAX`].
+pub const GROUPS_MAX: u64 = 1_024;
+/// Most shards of a keyspace: each is a group with timers and a log of its own on every node. Group numbers
+/// are spaced by it, so it is part of the format of a cluster's data: it never changes.
+pub const SHARDS_MAX: u32 = 64;
 /// Largest peer frame, in bytes, after decompression as well as before.
 pub const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most peer messages in one frame.
@@ -36,6 +41,9 @@ pub const FRAME_MESSAGES_MAX: usize = 4_096;
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 /// Longest idempotency key, in bytes; a UUID has 36. The record is a row, which repeats it twice.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Longest encoded outcome that is remembered under an idempotency key, in bytes: it is kept in rows of
+/// some tens of bytes each.
+pub const OUTCOME_BYTES_MAX: usize = 4 * 1024;
 /// Keys that begin so are the group's own records and no client's. They sort behind all others, and no
 /// text in UTF-8 has the byte `0xff`.
 pub const RESERVED_KEY_PREFIX: [u8; 8] = [0xff; 8];
@@ -66,9 +74,6 @@ pub struct Limits {
     pub store_cache_bytes: usize,
     /// Client writes are refused with `NO_SPACE` while the disk has less than this free.
     pub disk_free_bytes_min: u64,
-    /// How long an idempotency key is remembered at least, unless `idempotency_keys_max` newer ones
-    /// were used.
-    pub idempotency_ttl_ms: u64,
     /// Most idempotency keys that a group remembers.
     pub idempotency_keys_max: u64,
 }
@@ -85,7 +90,6 @@ impl Default for Limits {
             segment_bytes: 32 * MIB,
             store_cache_bytes: 128 * MIB as usize,
             disk_free_bytes_min: 128 * MIB,
-            idempotency_ttl_ms: 24 * 60 * 60 * 1000,
             idempotency_keys_max: 100_000,
         }
     }

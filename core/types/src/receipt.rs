@@ -3,14 +3,36 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{NodeId, SessionToken};
 
 /// The consistency that an answer was asked for, or kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Guarantee {
     /// The operation took effect at one instant between its call and its answer (Herlihy and Wing 1990).
     Linearizable,
+    /// The answer reflects all that the session token has seen (Terry et al. 1994), and perhaps no more.
+    Causal,
+    /// The answer is no older than the bound that was asked for.
+    Bounded,
+    /// The answer is of some earlier state.
+    Eventual,
+}
+
+impl Guarantee {
+    /// Every guarantee, the strongest first.
+    pub const ALL: [Guarantee; 4] =
+        [Guarantee::Linearizable, Guarantee::Causal, Guarantee::Bounded, Guarantee::Eventual];
+
+    /// The lower-case name, as JSON has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Guarantee::Linearizable => "linearizable",
+            Guarantee::Causal => "causal",
+            Guarantee::Bounded => "bounded",
+            Guarantee::Eventual => "eventual",
+        }
+    }
 }
 
 /// What a node is in the group that served a request.
@@ -59,6 +81,9 @@ pub struct Receipt {
     pub requested: Guarantee,
     /// What was kept.
     pub delivered: Guarantee,
+    /// What the session has seen, with this answer: to be sent with its next request.
+    #[serde(default)]
+    pub session: SessionToken,
     /// The keyspace's revision that the answer reflects; `None` of a write that was answered before it was
     /// applied.
     pub revision: Option<u64>,
@@ -78,4 +103,37 @@ pub struct Receipt {
     /// then nothing was changed this time.
     #[serde(default)]
     pub deduplicated: bool,
+    /// Of an answer put together from several shards: how many. What the receipt says then holds for each
+    /// shard's part by itself, as of a moment of its own: the answer is no snapshot of the keyspace.
+    /// `revision` is null; the other fields are the weakest of the parts', and those of the node and term of
+    /// the first shard's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<u32>,
+}
+
+impl Receipt {
+    /// The receipt of what is put together from parts with these receipts, in the order of their shards;
+    /// `None` if there are none.
+    pub fn of_all(parts: Vec<Receipt>) -> Option<Receipt> {
+        let shards = parts.len() as u32;
+        let weaker = |one: Receipt, other: Receipt| Receipt {
+            staleness_ms: one.staleness_ms.zip(other.staleness_ms).map(|(one, other)| one.max(other)),
+            acks: Acks {
+                required: one.acks.required.min(other.acks.required),
+                got: one.acks.got.min(other.acks.got),
+                of: one.acks.of.min(other.acks.of),
+                durable: one.acks.durable.min(other.acks.durable),
+            },
+            attempts: one.attempts.max(other.attempts),
+            delivered: one.delivered.max(other.delivered),
+            session: {
+                let mut session = one.session;
+                session.join(&other.session);
+                session
+            },
+            ..one
+        };
+        let whole = parts.into_iter().reduce(weaker)?;
+        Some(Receipt { revision: None, shards: Some(shards), ..whole })
+    }
 }

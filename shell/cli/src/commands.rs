@@ -16,7 +16,7 @@ use types::Applied;
 use types::limits::{RANGE_ITEMS_MAX, VALUE_BYTES_MAX};
 
 use crate::{
-    args::{Cli, Completions, Delete, Explain, Get, List, Put},
+    args::{Cli, Completions, Connection, Delete, Explain, Get, List, Put, Reading, Writing},
     client::{
         Answer, CallError, Condition, ListedItem, Repeat,
         api::{Keyspace, PageRequest, encode},
@@ -38,15 +38,26 @@ pub async fn put(args: Put, json: bool) -> Result<(), Failure> {
         None => Condition::Always,
     };
     let key = args.key.bytes();
-    let (keyspace, repeat) = under_key(args.connection.keyspace()?, args.idempotency_key.as_deref());
+    let (keyspace, repeat) =
+        under_key(written(&args.connection, &args.writing)?, args.idempotency_key.as_deref());
     let answer = keyspace.put(&key, value, condition, repeat).await;
     let answer = answer.map_err(|error| failure(error, args.idempotency_key.is_some()))?;
     print_change("written", &key, &answer, args.receipt, json);
     Ok(())
 }
 
+/// The keyspace, as a read asks for it.
+fn read_from(connection: &Connection, asked: &Reading) -> Result<Keyspace, Failure> {
+    Ok(connection.keyspace()?.reading(asked.read).in_session(asked.session.as_ref()))
+}
+
+/// The keyspace, as a write asks for it.
+pub fn written(connection: &Connection, asked: &Writing) -> Result<Keyspace, Failure> {
+    Ok(connection.keyspace()?.acknowledging(asked.ack).in_session(asked.session.as_ref()))
+}
+
 /// With an idempotency key a change may be sent again, whatever became of it.
-fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
+pub fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
     match key {
         Some(key) => (keyspace.under_key(key), Repeat::Idempotent),
         None => (keyspace, Repeat::OnceApplied),
@@ -54,7 +65,7 @@ fn under_key(keyspace: Keyspace, key: Option<&str>) -> (Keyspace, Repeat) {
 }
 
 /// Why a change failed. Under an idempotency key there is no need to find out what became of it.
-fn failure(error: CallError, under_key: bool) -> Failure {
+pub fn failure(error: CallError, under_key: bool) -> Failure {
     let failure = Failure::from(error);
     match failure.applied {
         Some(Applied::Unknown) if under_key => {
@@ -71,7 +82,8 @@ fn failure(error: CallError, under_key: bool) -> Failure {
 pub async fn delete(args: Delete, json: bool) -> Result<(), Failure> {
     let condition = args.if_revision.map_or(Condition::Always, Condition::Revision);
     let key = args.key.bytes();
-    let (keyspace, repeat) = under_key(args.connection.keyspace()?, args.idempotency_key.as_deref());
+    let (keyspace, repeat) =
+        under_key(written(&args.connection, &args.writing)?, args.idempotency_key.as_deref());
     let answer = keyspace.delete(&key, condition, repeat).await;
     let answer = answer.map_err(|error| failure(error, args.idempotency_key.is_some()))?;
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -89,7 +101,7 @@ pub async fn delete(args: Delete, json: bool) -> Result<(), Failure> {
 /// If there is no such key, the cluster does not answer, or the value cannot be written out.
 pub async fn get(args: Get, json: bool) -> Result<(), Failure> {
     let key = args.key.bytes();
-    let answer = args.connection.keyspace()?.get(&key).await?;
+    let answer = read_from(&args.connection, &args.reading)?.get(&key).await?;
     if let Some(path) = &args.output {
         fs::write(path, &answer.body).map_err(|error| {
             Failure::error(format!("cannot write {}: {error}", path.display())).next("name another --output")
@@ -125,7 +137,7 @@ pub async fn get(args: Get, json: bool) -> Result<(), Failure> {
 /// # Errors
 /// If the cluster does not answer.
 pub async fn list(args: List, json: bool) -> Result<(), Failure> {
-    let keyspace = args.connection.keyspace()?;
+    let keyspace = read_from(&args.connection, &args.reading)?;
     let prefix = crate::args::bytes_of(&args.prefix);
     let (mut left, mut cursor) = (args.limit.unwrap_or(u64::MAX), None::<String>);
     let mut out = io::BufWriter::new(io::stdout());

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     args::Txn,
-    client::Repeat,
+    commands::{self, written},
     failure::{Exit, Failure},
     output::say,
 };
@@ -34,7 +34,11 @@ pub async fn run(args: Txn, json: bool) -> Result<(), Failure> {
         let message = format!("the document is larger than {DOCUMENT_BYTES_MAX} bytes; nothing was sent");
         return Err(Failure::error(message).next("split it into several transactions"));
     }
-    let answer = args.connection.keyspace()?.txn(document.into(), Repeat::OnceApplied).await?;
+    let under_key = args.idempotency_key.is_some();
+    let keyspace = written(&args.connection, &args.writing)?;
+    let (keyspace, repeat) = commands::under_key(keyspace, args.idempotency_key.as_deref());
+    let answer = keyspace.txn(document.into(), repeat).await;
+    let answer = answer.map_err(|error| commands::failure(error, under_key))?;
     let mut body: Value = serde_json::from_slice(&answer.body).map_err(|error| {
         Failure::new(Exit::Error, format!("the answer is not JSON: {error}"))
             .next("it was applied; read the keys to see what they hold")

@@ -20,6 +20,7 @@ fn page(code: ErrorCode) -> &'static str {
         ErrorCode::DeadlineExceeded => page!("DEADLINE_EXCEEDED"),
         ErrorCode::Overloaded => page!("OVERLOADED"),
         ErrorCode::Conflict => page!("CONFLICT"),
+        ErrorCode::TooStale => page!("TOO_STALE"),
         ErrorCode::IdempotencyKeyReused => page!("IDEMPOTENCY_KEY_REUSED"),
         ErrorCode::KeyNotFound => page!("KEY_NOT_FOUND"),
         ErrorCode::KeyspaceNotFound => page!("KEYSPACE_NOT_FOUND"),

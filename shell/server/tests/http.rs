@@ -413,3 +413,104 @@ async fn contracts_that_cannot_be_are_refused_with_the_reason() {
     assert!(delete["detail"].as_str().unwrap().contains("does not remove keyspaces"), "{delete}");
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_say_how_new_they_must_be_and_what_was_kept() {
+    let (_directory, node) = node().await;
+    let written = put(&node, "greeting", "hello", &[]).await;
+    let session = header(&written, "quorate-session");
+    let levels = [
+        ("", "linearizable", "linearizable"),
+        ("?read=strong", "linearizable", "linearizable"),
+        ("?read=causal", "causal", "causal"),
+        // The leader has confirmed itself for the reads before: that proves how old its state is.
+        ("?read=bounded(60s)", "bounded", "bounded"),
+        ("?read=eventual", "eventual", "eventual"),
+    ];
+    for (asked, requested, delivered) in levels {
+        let path = format!("{KEYS}greeting{asked}");
+        let read = get(&node, &path, &[("quorate-session", session.as_str())]).await;
+        assert_eq!(read.status(), 200, "{asked}");
+        let receipt: Value = serde_json::from_str(&header(&read, "quorate-receipt")).unwrap();
+        assert_eq!(
+            (&receipt["requested"], &receipt["delivered"]),
+            (&requested.into(), &delivered.into()),
+            "{receipt}"
+        );
+        assert!(receipt["staleness_ms"].as_u64().is_some_and(|age_ms| age_ms < 60_000), "{receipt}");
+        assert_eq!(receipt["session"], header(&read, "quorate-session"));
+        assert_eq!(read.text().await.unwrap(), "hello");
+    }
+    let listed = get(&node, "/v1/keyspaces/default/keys?read=eventual", &[]).await;
+    let listed: Value = listed.json().await.unwrap();
+    assert_eq!(
+        (&listed["receipt"]["delivered"], &listed["items"][0]["key"]),
+        (&"eventual".into(), &"greeting".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_and_not_understood_is_refused() {
+    let (_directory, node) = node().await;
+    put(&node, "k", "v", &[]).await;
+    for asked in ["read=stale", "read=bounded(0s)", "read=bounded(2h)", "read=", "ack=all", "b"] {
+        let read = get(&node, &format!("{KEYS}k?{asked}"), &[]).await;
+        problem(read, 400, "INVALID_ARGUMENT").await;
+    }
+    for asked in ["ack=most", "ack=leader", "ack=none", "read=strong", "b"] {
+        let written = send(&node, Method::PUT, &format!("{KEYS}k?{asked}"), &[], b"w".to_vec()).await;
+        problem(written, 400, "INVALID_ARGUMENT").await;
+    }
+    for session in ["1", "1:0", "2:1,1:1", "x", "1:1;2:2"] {
+        let read = get(&node, &format!("{KEYS}k?read=causal"), &[("quorate-session", session)]).await;
+        problem(read, 400, "INVALID_ARGUMENT").await;
+    }
+    let all = send(&node, Method::PUT, &format!("{KEYS}k?ack=all"), &[], b"w".to_vec()).await;
+    assert_eq!(all.status(), 200);
+    // A session from elsewhere: the one node leads, and its strong answer has all that there is.
+    let read = get(&node, &format!("{KEYS}k?read=causal"), &[("quorate-session", "64:999999")]).await;
+    let receipt: Value = serde_json::from_str(&header(&read, "quorate-receipt")).unwrap();
+    assert_eq!((&receipt["requested"], &receipt["delivered"]), (&"causal".into(), &"linearizable".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keyspace_of_several_shards_lists_as_one() {
+    let (_directory, node) = node().await;
+    let contract = br#"{"shards":4,"read":"eventual"}"#.to_vec();
+    let made =
+        send(&node, Method::PUT, "/v1/keyspaces/wide", &[("quorate-timeout-ms", "20000")], contract).await;
+    assert_eq!(made.status(), 201, "{}", made.text().await.unwrap());
+    let keys = "/v1/keyspaces/wide/keys";
+    for number in 10..40 {
+        let written = send(&node, Method::PUT, &format!("{keys}/k{number}"), &[], b"v".to_vec()).await;
+        assert_eq!(written.status(), 201);
+    }
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page: Value =
+            get(&node, &format!("{keys}?limit=7&read=strong{cursor}"), &[]).await.json().await.unwrap();
+        assert_eq!((&page["receipt"]["shards"], &page["receipt"]["revision"]), (&4.into(), &Value::Null));
+        let items = page["items"].as_array().unwrap();
+        found.extend(items.iter().map(|item| item["key"].as_str().unwrap().to_owned()));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(found, (10..40).map(|number| format!("k{number}")).collect::<Vec<_>>());
+    for shard in 0..4 {
+        let hash: Value = get(&node, &format!("/v1/keyspaces/wide/hash?verify=true&shard={shard}"), &[])
+            .await
+            .json()
+            .await
+            .unwrap();
+        assert_eq!((&hash["shard"], &hash["verified"]["matches"]), (&shard.into(), &true.into()), "{hash}");
+    }
+    problem(get(&node, "/v1/keyspaces/wide/hash?shard=4", &[]).await, 400, "INVALID_ARGUMENT").await;
+    let document = br#"{"then":[{"put":{"key":"k10","value":"a"}},{"put":{"key":"k11","value":"b"}},{"put":{"key":"k12","value":"c"}}]}"#;
+    let refused = send(&node, Method::POST, "/v1/keyspaces/wide/txn", &[], document.to_vec()).await;
+    problem(refused, 400, "INVALID_ARGUMENT").await;
+    let document = br#"{"then":[{"put":{"key":"{k}1","value":"a"}},{"put":{"key":"{k}2","value":"b"}}]}"#;
+    let done = send(&node, Method::POST, "/v1/keyspaces/wide/txn", &[], document.to_vec()).await;
+    assert_eq!(done.status(), 200);
+}

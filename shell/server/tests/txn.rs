@@ -125,3 +125,26 @@ async fn a_transaction_of_the_largest_size_goes_through() {
     assert!(refused(&node, 400, four).await.starts_with("the transaction reads more than"));
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_an_idempotency_key_it_happens_once() {
+    let (_directory, node) = node().await;
+    let send = async |document: Value| {
+        let url = node.url("/v1/keyspaces/default/txn");
+        let request = Client::new().post(url).header("idempotency-key", "\"charge-1\"");
+        let response = request.body(document.to_string()).send().await.unwrap();
+        (response.status(), response.json::<Value>().await.unwrap())
+    };
+    let charge = json!({"then": [{"increment": {"key": "account", "by": 30}}, {"put": {"key": "entry", "value": "x"}}]});
+    let (_, first) = send(charge.clone()).await;
+    let (_, again) = send(charge).await;
+    assert_eq!((&first["responses"], &first["revision"]), (&again["responses"], &again["revision"]));
+    assert_eq!(
+        (&first["receipt"]["deduplicated"], &again["receipt"]["deduplicated"]),
+        (&false.into(), &true.into())
+    );
+    let (status, other) = send(json!({"then": [{"increment": {"key": "account", "by": 31}}]})).await;
+    assert_eq!((status.as_u16(), &other["code"]), (422, &"IDEMPOTENCY_KEY_REUSED".into()), "{other}");
+    let held = txn(&node, json!({"then": [{"get": {"key": "account"}}]})).await;
+    assert_eq!(held["responses"][0]["get"]["item"]["value_base64"], "MzA=", "{held}");
+}

@@ -30,6 +30,11 @@ impl Catalog {
         Ok(())
     }
 
+    /// The group of a keyspace's first shard, if any node has it.
+    pub fn group(&self, name: &str) -> Option<GroupId> {
+        self.groups.get(name).copied()
+    }
+
     /// A client is told that a keyspace exists, and whether it was created for it.
     pub fn on_created(&mut self, keyspace: &KeyspaceInfo, created: bool) -> Result<(), Broken> {
         self.see("an answer", &keyspace.name, keyspace.group)?;

@@ -76,6 +76,10 @@ fn parse_planted(text: &str) -> Result<raft_group::Planted, String> {
         "vote-not-persisted" => Ok(raft_group::Planted::VoteNotPersisted),
         "txn-ignores-compares" => Ok(raft_group::Planted::TxnIgnoresCompares),
         "group-by-count" => Ok(raft_group::Planted::GroupByCount),
+        "all-means-quorum" => Ok(raft_group::Planted::AllMeansQuorum),
+        "session-ignored" => Ok(raft_group::Planted::SessionIgnored),
+        "fresh-by-hearsay" => Ok(raft_group::Planted::FreshByHearsay),
+        "staleness-hidden" => Ok(raft_group::Planted::StalenessHidden),
         "keys-forgotten-by-next-leader" => Ok(raft_group::Planted::KeysForgottenByNextLeader),
         _ => Err("there are ack-before-fsync, vote-not-persisted, txn-ignores-compares, group-by-count and \
                   keys-forgotten-by-next-leader"

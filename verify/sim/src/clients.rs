@@ -7,13 +7,17 @@ use check::{Action, Answer, Completion, History};
 use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer};
 use node::{CatalogAnswer, CatalogOp, Op, Reply, ReplyBody, Request};
 use storage::Row;
-use types::{Applied, Contract, ErrorCode, NodeId, Problem};
+use types::{
+    Applied, Contract, ErrorCode, NodeId, Problem,
+    contract::{Ack, Read},
+};
 
 use crate::{
     dice::Dice,
     failure::Broken,
     keyed::{Keyed, Try},
-    plan::{CONFIGURED, KEYSPACES, Plan},
+    plan::{CONFIGURED, KEYSPACES, Plan, SHARDED, SHARDS},
+    sessions::{Session, Sessions},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
 };
@@ -28,6 +32,13 @@ pub enum Wish {
     One(Action),
     /// All of these keys in one range read.
     Range(Vec<String>),
+    /// A read of one key that need not be new. The history has none of these.
+    Stale {
+        /// The key.
+        key: String,
+        /// What it asks for.
+        read: Read,
+    },
     /// The keyspace itself, under a contract that remembers idempotency keys for so many seconds.
     Create(u64),
     /// Money from one account to another, in one transaction.
@@ -48,6 +59,8 @@ pub struct Waiting {
     pub keyspace: usize,
     /// What was asked.
     pub wish: Wish,
+    /// What the client had seen.
+    pub session: Session,
     /// What the node is asked.
     pub request: Request,
     /// The node.
@@ -87,7 +100,9 @@ pub enum Errand {
 }
 
 /// Contracts that clients create keyspaces under differ in this, in seconds.
-const TTLS_S: [u64; 2] = [86_400, 60];
+///
+/// The shorter is longer than a client goes on with one key: see `keyed`.
+const TTLS_S: [u64; 2] = [86_400, 25];
 
 /// How an operation ended, for the world.
 #[derive(Debug)]
@@ -112,6 +127,8 @@ pub struct Clients {
     /// What each client last saw of the accounts of each keyspace.
     audited: Vec<BTreeMap<usize, Vec<Account>>>,
     pub(crate) waiting: BTreeMap<u64, Waiting>,
+    /// What each client has seen.
+    pub sessions: Sessions,
     pub(crate) tokens: u64,
     /// What was asked and told, by keyspace.
     pub histories: Vec<History>,
@@ -131,6 +148,7 @@ impl Clients {
             known: vec![BTreeMap::new(); plan.clients as usize],
             audited: vec![BTreeMap::new(); plan.clients as usize],
             waiting: BTreeMap::new(),
+            sessions: Sessions::new(plan.clients as usize),
             tokens: 0,
             histories: KEYSPACES.map(|_| History::new()).to_vec(),
             tasks: VecDeque::new(),
@@ -161,7 +179,9 @@ impl Clients {
     pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
         let keyspace = self.dice.below(KEYSPACES.len() as u64) as usize;
         let node = NodeId(self.dice.below(nodes));
-        let number = self.dice.below(self.keys + u64::from(self.transactions));
+        // A transaction is of one shard.
+        let transactions = self.transactions && keyspace != SHARDED;
+        let number = self.dice.below(self.keys + u64::from(transactions));
         let key = if number == self.keys { TOGETHER.to_string() } else { format!("k{number}") };
         let mut value = self.value();
         if key == TOGETHER {
@@ -172,13 +192,15 @@ impl Clients {
         let wish = match kind {
             0..4 if keyspace >= CONFIGURED => Wish::Create(self.dice.pick(&TTLS_S)),
             0..24 => Wish::One(Action::Write { key, value }),
-            24..48 => Wish::One(Action::Read { key }),
+            24..36 => Wish::One(Action::Read { key }),
+            36..48 if key != TOGETHER => Wish::Stale { key, read: self.stale_read() },
+            36..48 => Wish::One(Action::Read { key }),
             48..56 => Wish::One(Action::Delete { key }),
-            56..66 if self.transactions => {
+            56..66 if transactions => {
                 let known = self.audited[client].get(&keyspace).map(Vec::as_slice);
                 Wish::Transfer(Transfer::draw(&mut self.dice, known))
             }
-            66..72 if self.transactions => Wish::Audit { by_range: self.dice.chance(300) },
+            66..72 if transactions => Wish::Audit { by_range: self.dice.chance(300) },
             56..96 => {
                 let known = self.known[client].get(&(keyspace, key.clone())).copied();
                 let expected_revision = if self.dice.chance(150) { 0 } else { known.unwrap_or(0) };
@@ -186,6 +208,11 @@ impl Clients {
             }
             _ => Wish::Range(self.keys()),
         };
+        match self.dice.below(100) {
+            0..3 => self.sessions.forget(client),
+            3..10 => self.sessions.hand_over(self.dice.below(self.known.len() as u64) as usize, client),
+            _ => {}
+        }
         let timeout_ms = self.dice.pick(&[100, 500, 2_000, 4_000]);
         if let Wish::One(action) = &wish
             && !matches!(action, Action::Read { .. })
@@ -225,12 +252,18 @@ impl Clients {
             invoked.expect("a client does one thing at a time");
         }
         let (op, try_of) = match &mut self.keyed[client] {
-            Some(keyed) => (keyed.op(op(&wish)), Some(Try::First)),
-            None => (op(&wish), None),
+            Some(keyed) => (keyed.op(op(keyspace, &wish)), Some(Try::First)),
+            None => (op(keyspace, &wish), None),
         };
         let request = Request::new(KEYSPACES[keyspace], op);
+        let session = self.sessions.of(client).clone();
+        let request = in_session(request, &session, &wish);
+        if let Wish::One(Action::Write { value, .. } | Action::Cas { value, .. }) = &wish {
+            self.sessions.on_write(client, value);
+        }
         let delivered = None;
-        let waiting = Waiting { client, keyspace, wish, request, node, timeout_ms, delivered, task, try_of };
+        let waiting =
+            Waiting { client, keyspace, wish, session, request, node, timeout_ms, delivered, task, try_of };
         self.waiting.insert(self.tokens, waiting);
         self.tokens
     }
@@ -308,11 +341,20 @@ impl Clients {
                 self.audited[waiting.client].insert(waiting.keyspace, accounts);
                 Vec::new()
             }
-            (Wish::Range(_) | Wish::Create(_) | Wish::Transfer(_) | Wish::Audit { .. }, _) => {
+            (Wish::Stale { .. }, ReplyBody::Answer(QueryAnswer::Get { .. })) => Vec::new(),
+            (
+                Wish::Range(_)
+                | Wish::Stale { .. }
+                | Wish::Create(_)
+                | Wish::Transfer(_)
+                | Wish::Audit { .. },
+                _,
+            ) => {
                 return Err(nonsense());
             }
         };
         let waiting = self.waiting.remove(&token).expect("it was just found");
+        self.sessions.on_reply(&waiting.session, &waiting, reply)?;
         if self.after_success(&waiting, reply)? {
             return Ok(Ended { client: waiting.client, ok: true });
         }
@@ -355,7 +397,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     let first = client as u64 * PROCESSES_PER_CLIENT;
     match wish {
         Wish::One(action) => vec![(first, action.clone())],
-        Wish::Create(_) => Vec::new(),
+        Wish::Create(_) | Wish::Stale { .. } => Vec::new(),
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
@@ -363,7 +405,30 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     }
 }
 
-pub(crate) fn op(wish: &Wish) -> Op {
+/// Whether a write asks for every replica: about one in twelve, and the same each time it is sent.
+fn on_all(action: &Action) -> bool {
+    let text = match action {
+        Action::Write { value, .. } => value,
+        _ => action.key(),
+    };
+    text.len() % 12 == 5
+}
+
+/// The request of a client that has seen this.
+pub(crate) fn in_session(mut request: Request, session: &Session, wish: &Wish) -> Request {
+    request.options.session = session.token.clone();
+    if let Wish::One(action @ (Action::Write { .. } | Action::Delete { .. })) = wish
+        && on_all(action)
+    {
+        request.options.ack = Some(Ack::All);
+    }
+    if let Wish::Stale { read, .. } = wish {
+        request.options.read = Some(*read);
+    }
+    request
+}
+
+pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
     let put = |key: &str, value: &str, expect| {
         Op::Command(Command::Put { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec(), expect })
     };
@@ -371,7 +436,9 @@ pub(crate) fn op(wish: &Wish) -> Op {
         Wish::One(action) if action.key() == TOGETHER => together::op(action),
         Wish::Transfer(transfer) => transfer.op(),
         Wish::Audit { by_range } => transfer::audit(*by_range),
-        Wish::One(Action::Read { key }) => Op::Query(Query::Get { key: key.as_bytes().to_vec() }),
+        Wish::Stale { key, .. } | Wish::One(Action::Read { key }) => {
+            Op::Query(Query::Get { key: key.as_bytes().to_vec() })
+        }
         Wish::One(Action::Write { key, value }) => put(key, value, Expect::Anything),
         Wish::One(Action::Cas { key, expected_revision: 0, value }) => put(key, value, Expect::Absent),
         Wish::One(Action::Cas { key, expected_revision, value }) => {
@@ -381,7 +448,8 @@ pub(crate) fn op(wish: &Wish) -> Op {
             Op::Command(Command::Delete { key: key.as_bytes().to_vec(), expect: Expect::Anything })
         }
         Wish::Create(idempotency_ttl_s) => {
-            let contract = Contract { idempotency_ttl_s: *idempotency_ttl_s, ..Contract::default() };
+            let shards = if keyspace == SHARDED { SHARDS } else { 1 };
+            let contract = Contract { idempotency_ttl_s: *idempotency_ttl_s, shards, ..Contract::default() };
             Op::Catalog(CatalogOp::Create(contract))
         }
         Wish::Range(_) => {

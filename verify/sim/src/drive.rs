@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use node::{Fatal, Input, NodeEvent, Output, Reply, ReplyBody};
-use types::{Applied, NodeId, Now, Problem};
+use types::{
+    Applied, Guarantee, NodeId, Now, Problem,
+    contract::{Ack, Read},
+};
 use wire::PeerMessage;
 
 use crate::{
     clients::Wish,
     event::{Event, ProcessEvent},
     failure::Broken,
-    plan::MS,
+    plan::{KEYSPACES, MS},
     process::{JobDone, Logged, Stop, StoreJob},
-    promises,
+    promises, sessions,
     world::World,
 };
 use check::Action;
@@ -109,7 +112,7 @@ impl World {
         let mut outputs = Vec::new();
         process.node.poll(now, &mut outputs).map_err(fatal)?;
         // What this poll applied and committed is known before its answers are looked at.
-        self.oracle.after_poll(&self.hosts, node.0 as usize).map_err(Stop::Broken)?;
+        self.oracle.after_poll(self.now_us, &self.hosts, node.0 as usize).map_err(Stop::Broken)?;
         let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
         for output in outputs {
             match output {
@@ -246,8 +249,14 @@ impl World {
             );
             let audit = matches!(waiting.wish, Wish::Audit { .. });
             self.counts.add("audits", audit.into());
-            let wish = waiting.wish.clone();
-            self.check_receipt(reply)?;
+            let (wish, waiting_keyspace) = (waiting.wish.clone(), waiting.keyspace);
+            let asked = waiting.request.options.ack;
+            self.check_receipt(&wish, asked, reply)?;
+            if let Wish::Stale { key, read } = &wish {
+                self.counts.add(read_name(*read), 1);
+                let place = sessions::place(waiting_keyspace, key);
+                self.check_age(&wish, place, reply)?;
+            }
             if let ReplyBody::Catalog(node::CatalogAnswer::Created { keyspace, created }) = &reply.body {
                 self.oracle.catalog.on_created(keyspace, *created)?;
                 self.counts.add("keyspaces_created", (*created).into());
@@ -262,8 +271,40 @@ impl World {
         Ok(())
     }
 
-    fn check_receipt(&mut self, reply: &Reply) -> Result<(), Broken> {
+    /// An answer is no older than its receipt says and its client allowed.
+    fn check_age(&mut self, wish: &Wish, place: (usize, u32), reply: &Reply) -> Result<(), Broken> {
+        let (Some(age_ms), Some(revision)) = (sessions::age_allowed_ms(wish, reply), reply.receipt.revision)
+        else {
+            return Ok(());
+        };
+        let oldest_us = self.now_us.saturating_sub(age_ms * MS);
+        match self.oracle.missed(KEYSPACES[place.0], place.1, revision) {
+            Some((newer, seen_us)) if seen_us < oldest_us => Err(Broken::safety(
+                "answers_are_no_older_than_they_say",
+                format!(
+                    "{wish:?}: revision {newer} was there {} ms ago: {:?}",
+                    (self.now_us - seen_us) / MS,
+                    reply.receipt
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_receipt(&mut self, wish: &Wish, asked: Option<Ack>, reply: &Reply) -> Result<(), Broken> {
         let (acks, quorum) = (reply.receipt.acks, self.plan.nodes as u32 / 2 + 1);
+        if asked == Some(Ack::All) && matches!(reply.body, ReplyBody::Outcome(_)) {
+            self.counts.add("written_on_all", 1);
+            if acks.required as u64 != self.plan.nodes {
+                return Err(Broken::safety("receipt_is_enough", format!("ack = all: {:?}", reply.receipt)));
+            }
+        }
+        if !matches!(reply.body, ReplyBody::Outcome(_)) {
+            sessions::check_read_receipt(wish, reply, quorum)?;
+        }
+        if reply.receipt.delivered != Guarantee::Linearizable {
+            return Ok(());
+        }
         let command = matches!(reply.body, ReplyBody::Outcome(_));
         let counted =
             acks.of as u64 == self.plan.nodes && acks.required >= quorum && acks.got >= acks.required;
@@ -280,6 +321,15 @@ impl World {
         if let Some(wire::PeerBody::Forward(_)) = &message.body {
             self.counts.add("forwards", 1);
         }
+    }
+}
+
+fn read_name(read: Read) -> &'static str {
+    match read {
+        Read::Strong => "strong_reads",
+        Read::Causal => "causal_reads",
+        Read::Bounded(_) => "bounded_reads",
+        Read::Eventual => "eventual_reads",
     }
 }
 

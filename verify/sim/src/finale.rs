@@ -9,7 +9,8 @@ use crate::{
     clients::{Errand, Task},
     event::Event,
     failure::Broken,
-    plan::{CONFIGURED, KEYSPACES, MS, SECOND},
+    plan::{CONFIGURED, KEYSPACES, MS, SECOND, SHARDED, SHARDS},
+    together::TOGETHER,
     world::World,
 };
 
@@ -96,7 +97,8 @@ impl World {
         self.stage = Stage::Reading { by_us };
         for keyspace in 0..KEYSPACES.len() {
             let probes = (0..self.plan.nodes).map(|node| format!("probe{node}"));
-            for key in self.clients.keys().into_iter().chain(probes) {
+            let single = |key: &String| keyspace != SHARDED || key != TOGETHER;
+            for key in self.clients.keys().into_iter().filter(single).chain(probes) {
                 let node = NodeId(self.dice.below(self.plan.nodes));
                 self.clients.tasks.push_back(Task { node, keyspace, key, errand: Errand::Read });
             }
@@ -126,7 +128,7 @@ impl World {
                 }
                 states.insert(group, (state.applied_index, state.state_hash));
             }
-            if states.len() != KEYSPACES.len() + 1 {
+            if states.len() != KEYSPACES.len() + SHARDS as usize {
                 return Err(format!("node {} runs {states:?}", host.id));
             }
             match &first {

@@ -10,7 +10,7 @@ use node::{Op, Reply, ReplyBody};
 use types::{Applied, ErrorCode, NodeId, Problem};
 
 use crate::{
-    clients::{Clients, Waiting, Wish, op},
+    clients::{Clients, Waiting, Wish, in_session, op},
     failure::Broken,
     plan::{KEYSPACES, SECOND},
 };
@@ -81,12 +81,14 @@ impl Clients {
             Some(_) => (keyed.action.clone(), Try::Repeated),
         };
         let wish = Wish::One(action);
-        let op = keyed.op(op(&wish));
-        let request = node::Request::new(KEYSPACES[keyed.keyspace], op);
+        let op = keyed.op(op(keyed.keyspace, &wish));
+        let session = self.sessions.of(client).clone();
+        let request = in_session(node::Request::new(KEYSPACES[keyed.keyspace], op), &session, &wish);
         let waiting = Waiting {
             client,
             keyspace: keyed.keyspace,
             wish,
+            session,
             request,
             node,
             timeout_ms,

@@ -30,6 +30,7 @@ mod process;
 mod promises;
 mod rot;
 pub mod runner;
+mod sessions;
 mod together;
 mod trace;
 mod transfer;

@@ -34,6 +34,8 @@ pub struct Oracle {
     /// State by group and applied index: revision and state hash.
     states: BTreeMap<(GroupId, u64), (u64, u128)>,
     seen: BTreeMap<(NodeId, GroupId), (u64, Seen)>,
+    /// When a revision of a group was first the state of any node, in virtual microseconds.
+    revisions: BTreeMap<(GroupId, u64), u64>,
     /// Where written values are in the logs: hash of the value to places.
     values: BTreeMap<u64, Vec<(GroupId, u64, u64)>>,
     /// Which keyspaces there are.
@@ -112,6 +114,13 @@ impl Oracle {
         ))
     }
 
+    /// A revision above this one, and when it was first the state of any node: the first of those known.
+    pub fn missed(&self, keyspace: &str, shard: u32, revision: u64) -> Option<(u64, u64)> {
+        let group = self.catalog.group(keyspace)?.shard(shard);
+        let above = self.revisions.range((group, revision + 1)..=(group, u64::MAX));
+        above.map(|((_, newer), seen_us)| (*newer, *seen_us)).min_by_key(|(_, seen_us)| *seen_us)
+    }
+
     /// Whether any node ever showed a state of this hash.
     pub fn knows_state(&self, group: GroupId, state_hash: u128) -> bool {
         let mut states = self.states.range((group, 0)..=(group, u64::MAX));
@@ -119,13 +128,15 @@ impl Oracle {
     }
 
     /// Looks at everything that a node's poll may have changed.
-    pub fn after_poll(&mut self, hosts: &[Host], number: usize) -> Result<(), Broken> {
+    pub fn after_poll(&mut self, now_us: u64, hosts: &[Host], number: usize) -> Result<(), Broken> {
         let host = &hosts[number];
         let Some(process) = &host.process else { return Ok(()) };
         self.catalog.after_poll(host.id, &process.node)?;
         for group in process.node.groups() {
             let raft = process.node.raft(group).expect("a group that is listed runs");
             self.check_group(hosts, host, group, raft, &process.node)?;
+            let revision = process.node.group_state(group).revision;
+            self.revisions.entry((group, revision)).or_insert(now_us);
         }
         Ok(())
     }

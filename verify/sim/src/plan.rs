@@ -11,6 +11,10 @@ use crate::dice::Dice;
 pub const KEYSPACES: [&str; 4] = ["default", "second", "made-a", "made-b"];
 /// How many of them are in the configuration.
 pub const CONFIGURED: usize = 2;
+/// The one that is created with several shards.
+pub const SHARDED: usize = 3;
+/// Its shards.
+pub const SHARDS: u32 = 2;
 /// Microseconds in a millisecond.
 pub const MS: u64 = 1_000;
 /// Microseconds in a second.
@@ -164,8 +168,6 @@ impl Plan {
             segment_bytes: dice.pick(&[32, 64, 128]) * KIB,
             store_cache_bytes: 256 * KIB as usize,
             disk_free_bytes_min: 64 * KIB,
-            // Longer than a client goes on with one key: see `keyed`.
-            idempotency_ttl_ms: dice.pick(&[25_000, 86_400_000]),
             idempotency_keys_max: 100_000,
         };
         Plan {

@@ -81,3 +81,35 @@ fn forgetting_idempotency_keys_is_caught() {
     );
     passes_without(seed);
 }
+
+/// Any replica answers a causal read, whatever the session has seen.
+#[test]
+fn ignoring_the_session_is_caught() {
+    let (seed, invariant) = catch(Planted::SessionIgnored, true);
+    assert_eq!(invariant, "causal_reads_see_the_session");
+    passes_without(seed);
+}
+
+/// A replica that has heard of no change believes that there was none.
+#[test]
+fn freshness_by_hearsay_is_caught() {
+    let (seed, invariant) = catch(Planted::FreshByHearsay, true);
+    assert_eq!(invariant, "answers_are_no_older_than_they_say");
+    passes_without(seed);
+}
+
+/// A receipt says that an answer is new, and it is not.
+#[test]
+fn a_receipt_that_hides_staleness_is_caught() {
+    let (seed, invariant) = catch(Planted::StalenessHidden, true);
+    assert_eq!(invariant, "answers_are_no_older_than_they_say");
+    passes_without(seed);
+}
+
+/// A write for every replica is answered when a majority has it.
+#[test]
+fn taking_a_majority_for_all_is_caught() {
+    let (seed, invariant) = catch(Planted::AllMeansQuorum, false);
+    assert_eq!(invariant, "receipt_is_true");
+    passes_without(seed);
+}

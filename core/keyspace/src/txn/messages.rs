@@ -90,6 +90,7 @@ pub enum RefusalKind {
     TooManyBytes = 2,
     NotANumber = 3,
     Overflow = 4,
+    OutcomeTooLarge = 5,
 }
 
 /// Begins an outcome: so many results follow.

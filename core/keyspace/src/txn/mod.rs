@@ -16,7 +16,7 @@ mod validate;
 pub(crate) use run::{apply, read};
 
 use storage::Row;
-use types::limits::{TXN_KEYS_MAX, TXN_READ_BYTES_MAX};
+use types::limits::{OUTCOME_BYTES_MAX, TXN_KEYS_MAX, TXN_READ_BYTES_MAX};
 
 use crate::command::{Item, KeyRange};
 
@@ -205,6 +205,11 @@ pub enum TxnRefusal {
     /// See [`TXN_READ_BYTES_MAX`].
     #[error("the transaction reads more than {TXN_READ_BYTES_MAX} bytes")]
     TooManyBytes,
+    /// See [`OUTCOME_BYTES_MAX`]; only under an idempotency key.
+    #[error(
+        "the transaction's answer is longer than the {OUTCOME_BYTES_MAX} bytes remembered under an idempotency key"
+    )]
+    OutcomeTooLarge,
     /// The value is not a decimal whole number within 64 bits.
     #[error("the key {} does not hold a decimal whole number of 64 bits", key.escape_ascii())]
     NotANumber {
@@ -227,6 +232,7 @@ impl TxnRefusal {
             TxnRefusal::TooManyBytes => {
                 "read less at once, or keys only; compare revisions instead of values"
             }
+            TxnRefusal::OutcomeTooLarge => "read less in it, or send it without an idempotency key",
             TxnRefusal::NotANumber { .. } => "put a number there first, or name another key",
             TxnRefusal::Overflow { .. } => "add less",
         }

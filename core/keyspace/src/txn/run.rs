@@ -9,14 +9,17 @@ use types::limits::RANGE_ITEMS_MAX;
 use super::staged::{Staged, Stop};
 use super::{Compare, Keys, Relation, Target, Txn, TxnOp, TxnOutcome, TxnRefusal, TxnResult};
 use crate::apply::{add, subtract};
-use crate::command::{Item, KeyRange};
+use crate::codec::encode_outcome;
+use crate::command::{Item, KeyRange, Outcome};
 
-/// Runs a transaction of the log. `state` takes a new revision if anything changed.
+/// Runs a transaction of the log. `state` takes a new revision if anything changed. One whose encoded
+/// outcome would be longer than `outcome_bytes_max` does nothing.
 pub(crate) fn apply(
     rows: &mut dyn WriteRows,
     group: GroupId,
     state: &mut GroupState,
     txn: &Txn,
+    outcome_bytes_max: Option<usize>,
 ) -> Result<TxnOutcome, StoreError> {
     let revision = state.revision + 1;
     let mut staged = Staged::new(rows, group);
@@ -27,7 +30,15 @@ pub(crate) fn apply(
         }
         Err(Stop::Store(error)) => return Err(error),
     };
-    for (key, change) in staged.into_changes() {
+    let changes = staged.into_changes();
+    let changed = changes.values().any(|change| change.old.is_some() || change.new.is_some());
+    let after = if changed { revision } else { state.revision };
+    let done = TxnOutcome::Done { revision: after, succeeded, results };
+    if outcome_bytes_max.is_some_and(|max| encode_outcome(&Outcome::Txn(done.clone())).len() > max) {
+        let refusal = TxnRefusal::OutcomeTooLarge;
+        return Ok(TxnOutcome::Refused { revision: state.revision, refusal });
+    }
+    for (key, change) in changes {
         if change.old.is_none() && change.new.is_none() {
             continue;
         }
@@ -41,7 +52,7 @@ pub(crate) fn apply(
             None => rows.delete(group, &key),
         }
     }
-    Ok(TxnOutcome::Done { revision: state.revision, succeeded, results })
+    Ok(done)
 }
 
 /// Answers a transaction that only reads.

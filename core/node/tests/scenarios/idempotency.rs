@@ -3,9 +3,12 @@
 use crate::cluster::{Answer, Cluster, put};
 use keyspace::{
     Command, Expect, IdempotencyKey, KeyRange, Keys, Outcome, Query, QueryAnswer, Txn, TxnOp, TxnOutcome,
+    TxnRefusal,
 };
-use node::{Input, Op, ReplyBody};
-use types::{Applied, ErrorCode, Limits, NodeId};
+use node::{CatalogOp, Input, Op, ReplyBody};
+use types::{Applied, Contract, ErrorCode, Limits, NodeId};
+
+use super::keyspaces::call;
 
 fn once(idempotency_key: &str, key: &str, value: &str) -> Op {
     let command = Command::Put { key: key.into(), value: value.into(), expect: Expect::Anything };
@@ -199,17 +202,20 @@ fn a_leader_that_restarted_is_asked_again() {
 
 #[test]
 fn keys_are_forgotten_by_the_time_that_leaders_measure() {
-    let limits = Limits { idempotency_ttl_ms: 2_000, ..Limits::default() };
-    let mut cluster = Cluster::new(3, limits);
+    let mut cluster = Cluster::new(3, Limits::default());
     let leader = cluster.elect();
-    assert_eq!(put_at(&cluster.call(leader, once("a", "k", "v"))), (1, false));
+    let contract = Contract { idempotency_ttl_s: 2, ..Contract::default() };
+    call(&mut cluster, leader, "brief", Op::Catalog(CatalogOp::Create(contract))).expect("it can be kept");
+    let once =
+        |cluster: &mut Cluster, name: &str| put_at(&call(cluster, leader, "brief", once(name, "k", "v")));
+    assert_eq!(once(&mut cluster, "a"), (1, false));
     // A jump of the wall clock is not time that passed.
     cluster.now.wall_ms += 1_000_000_000;
-    assert_eq!(put_at(&cluster.call(leader, once("b", "k", "v"))), (2, false));
-    assert_eq!(put_at(&cluster.call(leader, once("a", "k", "v"))), (1, true));
+    assert_eq!(once(&mut cluster, "b"), (2, false));
+    assert_eq!(once(&mut cluster, "a"), (1, true));
     cluster.run_ms(2_100);
-    assert_eq!(put_at(&cluster.call(leader, once("c", "k", "v"))), (3, false));
-    assert_eq!(put_at(&cluster.call(leader, once("a", "k", "v"))), (4, false));
+    assert_eq!(once(&mut cluster, "c"), (3, false));
+    assert_eq!(once(&mut cluster, "a"), (4, false));
 }
 
 #[test]
@@ -236,7 +242,7 @@ fn a_transaction_neither_sees_nor_deletes_what_is_remembered() {
         then: vec![TxnOp::Delete { keys: Keys::Range(everything()) }],
         otherwise: Vec::new(),
     };
-    let deleted = cluster.call(leader, Op::from(delete_all.clone())).expect("it is done");
+    let deleted = cluster.call(leader, Op::from(delete_all)).expect("it is done");
     assert!(
         matches!(deleted.body, ReplyBody::Outcome(Outcome::Txn(TxnOutcome::Done { revision: 2, .. }))),
         "{deleted:?}"
@@ -245,9 +251,48 @@ fn a_transaction_neither_sees_nor_deletes_what_is_remembered() {
     let listed = cluster.call(leader, list).expect("it is read");
     assert!(matches!(&listed.body, ReplyBody::Answer(QueryAnswer::Range { items, .. }) if items.is_empty()));
     assert_eq!(put_at(&cluster.call(leader, once("a", "k", "v"))), (1, true), "the key is remembered");
+}
 
-    let key = IdempotencyKey::new(b"b".to_vec()).expect("it is within the limits");
-    let refused =
-        cluster.call(one, Op::Once(key, Command::Txn(delete_all))).expect_err("not in this version");
-    assert_eq!((refused.code, refused.applied), (ErrorCode::InvalidArgument, Applied::NotApplied));
+fn txn_once(idempotency_key: &str, then: Vec<TxnOp>) -> Op {
+    let key = IdempotencyKey::new(idempotency_key.into()).expect("it is within the limits");
+    Op::Once(key, Command::Txn(Txn { then, ..Txn::default() }))
+}
+
+/// Its answer is kept in several pieces, and given again whole, by every node, after a failover too; and it
+/// happened once.
+#[test]
+fn a_transaction_is_answered_again_as_it_was() {
+    let (mut cluster, leader, one, two) = cluster();
+    let increment = |key: String| TxnOp::Increment { key: key.into_bytes(), by: 5 };
+    let many = || txn_once("t", (0..100).map(|number| increment(format!("n{number}"))).collect());
+    let first = cluster.call(one, many()).expect("it is done");
+    assert!(!first.receipt.deduplicated);
+    cluster.isolate(leader);
+    cluster.run_ms(3_000);
+    for at in [one, two] {
+        let again = cluster.call(at, many()).expect("it was done");
+        assert_eq!((again.body, again.receipt.deduplicated), (first.body.clone(), true));
+    }
+    let reused =
+        cluster.call(one, txn_once("t", vec![increment("n0".into())])).expect_err("it is another one");
+    assert_eq!((reused.code, reused.applied), (ErrorCode::IdempotencyKeyReused, Applied::NotApplied));
+}
+
+/// What cannot be remembered is not done.
+#[test]
+fn a_transaction_whose_answer_is_too_long_does_nothing_under_a_key() {
+    let (mut cluster, leader, one, _) = cluster();
+    cluster.call(leader, put("long", &"x".repeat(5_000))).expect("the write succeeds");
+    let read_and_write = || {
+        vec![
+            TxnOp::Get { key: b"long".to_vec() },
+            TxnOp::Put { key: b"other".to_vec(), value: b"v".to_vec() },
+        ]
+    };
+    for _ in 0..2 {
+        let refused = cluster.call(one, txn_once("t", read_and_write())).expect("it is answered");
+        let refusal = TxnRefusal::OutcomeTooLarge;
+        let expected = ReplyBody::Outcome(Outcome::Txn(TxnOutcome::Refused { revision: 1, refusal }));
+        assert_eq!(refused.body, expected);
+    }
 }

@@ -10,7 +10,7 @@ fn create(ttl_s: u64) -> Op {
     Op::Catalog(CatalogOp::Create(Contract { idempotency_ttl_s: ttl_s, ..Contract::default() }))
 }
 
-fn call(cluster: &mut Cluster, at: NodeId, name: &str, op: Op) -> Answer {
+pub fn call(cluster: &mut Cluster, at: NodeId, name: &str, op: Op) -> Answer {
     let token = cluster.ask_keyspace(at, name, op, 5_000);
     for _ in 0..251 {
         if let Some(answer) = cluster.answer(at, token) {
@@ -95,7 +95,11 @@ fn what_cannot_be_is_refused_at_once() {
         ("Orders", of(default), "cannot name a keyspace"),
         ("orders", of(Contract { replicas: Some(5), ..default }), "needs 5 nodes"),
         ("orders", of(Contract { replicas: Some(1), ..default }), "does not keep replicas = 1"),
-        ("orders", of(Contract { ack: types::contract::Ack::All, ..default }), "does not keep ack = all"),
+        (
+            "orders",
+            of(Contract { ack: types::contract::Ack::Leader, ..default }),
+            "does not keep ack = leader",
+        ),
     ];
     for (name, op, reason) in cases {
         let refused = call(&mut cluster, NodeId(0), name, op).expect_err(reason);

@@ -3,4 +3,5 @@
 mod forwards;
 mod idempotency;
 mod keyspaces;
+mod shards;
 mod snapshots;

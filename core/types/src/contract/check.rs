@@ -6,10 +6,10 @@
 
 use std::fmt;
 
+use crate::{ErrorCode, Problem, limits::SHARDS_MAX};
+
 use super::{Ack, Contract, OnPartition, Read, Replication, Values};
 
-/// Most shards of a keyspace: each is a group with timers and a log of its own on every replica.
-const SHARDS_MAX: u32 = 64;
 /// Longest bound of a stale read, in milliseconds: an hour. Older than that, `eventual` says it better.
 const BOUND_MS_MAX: u64 = 3_600_000;
 /// Longest time that answers are remembered, in seconds: 30 days.
@@ -31,6 +31,23 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; nearest that would hold: {}", self.reason, self.changes.join(", "))
+    }
+}
+
+impl Read {
+    /// Checks a bound that a request asks for.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for one that no contract may have either.
+    pub fn validate(self) -> Result<(), Problem> {
+        match self {
+            Read::Bounded(ms) if !(1..=BOUND_MS_MAX).contains(&ms) => Err(Problem::not_applied(
+                ErrorCode::InvalidArgument,
+                format!("read = {self} is not within 1 ms to 1 hour"),
+                "ask for a bound within the limits, or for strong or eventual",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub use support::Unsupported;
 
 use std::fmt;
 
-use crate::{ErrorCode, Problem, limits::KEYSPACE_NAME_BYTES_MAX};
+use crate::{ErrorCode, Guarantee, Problem, limits::KEYSPACE_NAME_BYTES_MAX};
 
 /// A set of words, each with its name in contracts.
 macro_rules! words {
@@ -121,6 +121,18 @@ pub enum Read {
     Bounded(u64),
     /// Whatever the replica asked has.
     Eventual,
+}
+
+impl Read {
+    /// What an answer to such a read guarantees.
+    pub fn guarantee(self) -> Guarantee {
+        match self {
+            Read::Strong => Guarantee::Linearizable,
+            Read::Causal => Guarantee::Causal,
+            Read::Bounded(_) => Guarantee::Bounded,
+            Read::Eventual => Guarantee::Eventual,
+        }
+    }
 }
 
 impl fmt::Display for Read {

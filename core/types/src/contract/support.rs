@@ -1,7 +1,7 @@
 //! What this version keeps of what contracts can say. The rest is refused when a keyspace is created: a
 //! promise that nothing keeps is none.
 
-use super::{Ack, Contract, OnPartition, Read, Replication, Values};
+use super::{Ack, Contract, OnPartition, Replication, Values};
 
 /// A field that holds together with the others, and that this version cannot keep yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,10 +34,8 @@ impl Contract {
                 "reject".into(),
             ),
             ("replicas", replicas == nodes, replicas.to_string(), format!("{nodes}, the number of nodes")),
-            ("ack", self.ack == Ack::Quorum, self.ack.to_string(), "quorum".into()),
-            ("read", self.read == Read::Strong, self.read.to_string(), "strong".into()),
+            ("ack", matches!(self.ack, Ack::Quorum | Ack::All), self.ack.to_string(), "quorum or all".into()),
             ("values", self.values == Values::Register, self.values.to_string(), "register".into()),
-            ("shards", self.shards == 1, self.shards.to_string(), "1".into()),
             ("quota_bytes", self.quota_bytes.is_none(), quota, "none".into()),
         ];
         let refused = kept.into_iter().find(|(_, keeps, ..)| !keeps);

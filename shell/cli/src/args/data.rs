@@ -3,7 +3,11 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
-use types::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use types::{
+    SessionToken,
+    contract::{Ack, Read},
+    limits::IDEMPOTENCY_KEY_BYTES_MAX,
+};
 
 use super::Connection;
 
@@ -26,7 +30,7 @@ impl KeyArg {
 }
 
 /// An idempotency key, as the header can carry it.
-fn idempotency_key(text: &str) -> Result<String, String> {
+pub(super) fn idempotency_key(text: &str) -> Result<String, String> {
     let printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if printable && (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len()) {
         return Ok(text.to_owned());
@@ -67,12 +71,37 @@ pub struct Put {
     /// is unknown is then sent again. A new key for every change; printable ASCII, up to 255 bytes
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     pub idempotency_key: Option<String>,
+    /// When the write is acknowledged, and what its session has seen.
+    #[command(flatten)]
+    pub writing: Writing,
     /// Also print what the answer guarantees
     #[arg(long)]
     pub receipt: bool,
     /// Which cluster.
     #[command(flatten)]
     pub connection: Connection,
+}
+
+/// What a read asks for beyond its keyspace's contract.
+#[derive(Clone, Debug, Args)]
+pub struct Reading {
+    /// What the read guarantees: strong, causal, bounded(5s), bounded(200ms) or eventual [default: the contract's]
+    #[arg(long, value_name = "LEVEL")]
+    pub read: Option<Read>,
+    /// What the session has seen, as the receipt of its last answer says: a causal read sees all of it
+    #[arg(long, value_name = "TOKEN", env = "QUORATE_SESSION")]
+    pub session: Option<SessionToken>,
+}
+
+/// What a write asks for beyond its keyspace's contract.
+#[derive(Clone, Debug, Args)]
+pub struct Writing {
+    /// When the write is acknowledged: none, leader, quorum or all [default: the contract's]
+    #[arg(long, value_name = "WHEN")]
+    pub ack: Option<Ack>,
+    /// What the session has seen, as the receipt of its last answer says: who sees the write can see that too
+    #[arg(long, value_name = "TOKEN", env = "QUORATE_SESSION")]
+    pub session: Option<SessionToken>,
 }
 
 /// `quorate get`.
@@ -93,6 +122,9 @@ pub struct Get {
     /// Write the value to this file instead
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// What the read guarantees and what it must have seen.
+    #[command(flatten)]
+    pub reading: Reading,
     /// Also print, on standard error, what the answer guarantees
     #[arg(long)]
     pub receipt: bool,
@@ -120,6 +152,9 @@ pub struct Delete {
     /// is unknown is then sent again. A new key for every change; printable ASCII, up to 255 bytes
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
     pub idempotency_key: Option<String>,
+    /// When the write is acknowledged, and what its session has seen.
+    #[command(flatten)]
+    pub writing: Writing,
     /// Also print what the answer guarantees
     #[arg(long)]
     pub receipt: bool,
@@ -149,6 +184,9 @@ pub struct List {
     /// Also print the values
     #[arg(long)]
     pub values: bool,
+    /// What the read guarantees and what it must have seen.
+    #[command(flatten)]
+    pub reading: Reading,
     /// Which cluster.
     #[command(flatten)]
     pub connection: Connection,

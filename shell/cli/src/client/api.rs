@@ -7,6 +7,10 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 use serde::Deserialize;
+use types::{
+    SessionToken,
+    contract::{Ack, Read},
+};
 
 use super::{
     Call, Client, Endpoint, Repeat,
@@ -84,13 +88,16 @@ pub struct Keyspace {
     client: Client,
     path: String,
     idempotency_key: Option<HeaderValue>,
+    session: Option<HeaderValue>,
+    /// Query parameters that say what is asked for beyond the contract.
+    asked: Vec<String>,
 }
 
 impl Keyspace {
     /// The keyspace of this name.
     pub fn new(client: Client, name: &str) -> Keyspace {
         let path = format!("/v1/keyspaces/{}/keys", encode(name.as_bytes()));
-        Keyspace { client, path, idempotency_key: None }
+        Keyspace { client, path, idempotency_key: None, session: None, asked: Vec::new() }
     }
 
     /// The same keyspace, whose changes are all sent under this idempotency key: for one change.
@@ -98,6 +105,24 @@ impl Keyspace {
         let quoted = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
         let idempotency_key = HeaderValue::try_from(quoted).ok();
         Keyspace { idempotency_key, ..self }
+    }
+
+    /// The same keyspace, in a session that has seen this.
+    pub fn in_session(self, session: Option<&SessionToken>) -> Keyspace {
+        let session = session.and_then(|session| HeaderValue::try_from(session.to_string()).ok());
+        Keyspace { session, ..self }
+    }
+
+    /// The same keyspace, whose reads guarantee this.
+    pub fn reading(mut self, read: Option<Read>) -> Keyspace {
+        self.asked.extend(read.map(|read| format!("read={}", encode(read.to_string().as_bytes()))));
+        self
+    }
+
+    /// The same keyspace, whose writes are acknowledged so.
+    pub fn acknowledging(mut self, ack: Option<Ack>) -> Keyspace {
+        self.asked.extend(ack.map(|ack| format!("ack={ack}")));
+        self
     }
 
     /// The client below.
@@ -119,7 +144,7 @@ impl Keyspace {
         self.client.call(&self.key_call(Method::PUT, key, condition, value, repeat)).await
     }
 
-    /// Reads a value with a strong read.
+    /// Reads a value.
     ///
     /// # Errors
     /// See [`CallError`]; a missing key is the problem `KEY_NOT_FOUND`.
@@ -158,8 +183,10 @@ impl Keyspace {
     /// # Errors
     /// See [`CallError`]; `maybe_applied` says whether it may have happened.
     pub async fn txn(&self, document: Bytes, repeat: Repeat) -> Result<Answer, CallError> {
-        let path = format!("{}/txn", self.path.trim_end_matches("/keys"));
-        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let path = format!("{}/txn{}", self.path.trim_end_matches("/keys"), self.query());
+        let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        headers.extend(self.key_header());
+        headers.extend(self.session_header());
         self.client.call(&Call { method: Method::POST, path, headers, body: document, repeat }).await
     }
 
@@ -175,8 +202,9 @@ impl Keyspace {
         if let Some(cursor) = request.cursor {
             path += &format!("&cursor={}", encode(cursor.as_bytes()));
         }
-        let call =
-            Call { method: Method::GET, path, headers: Vec::new(), body: Bytes::new(), repeat: Repeat::Read };
+        self.asked.iter().for_each(|asked| path += &format!("&{asked}"));
+        let headers = self.session_header().into_iter().collect();
+        let call = Call { method: Method::GET, path, headers, body: Bytes::new(), repeat: Repeat::Read };
         let answer = self.client.call(&call).await?;
         parse_page(&answer.body).ok_or_else(|| self.foreign(answer.attempts))
     }
@@ -190,10 +218,21 @@ impl Keyspace {
         repeat: Repeat,
     ) -> Call {
         let mut headers = condition.headers();
-        if let Some(key) = &self.idempotency_key {
-            headers.push((HeaderName::from_static("idempotency-key"), key.clone()));
-        }
-        Call { method, path: format!("{}/{}", self.path, encode(key)), headers, body, repeat }
+        headers.extend(self.key_header());
+        headers.extend(self.session_header());
+        Call { method, path: format!("{}/{}{}", self.path, encode(key), self.query()), headers, body, repeat }
+    }
+
+    fn key_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some((HeaderName::from_static("idempotency-key"), self.idempotency_key.clone()?))
+    }
+
+    fn session_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some((HeaderName::from_static("quorate-session"), self.session.clone()?))
+    }
+
+    fn query(&self) -> String {
+        if self.asked.is_empty() { String::new() } else { format!("?{}", self.asked.join("&")) }
     }
 
     fn foreign(&self, attempts: u32) -> CallError {

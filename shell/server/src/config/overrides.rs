@@ -33,8 +33,6 @@ pub struct LimitsConfig {
     pub store_cache_bytes: Option<usize>,
     /// See [`Limits::disk_free_bytes_min`].
     pub disk_free_bytes_min: Option<u64>,
-    /// See [`Limits::idempotency_ttl_ms`].
-    pub idempotency_ttl_ms: Option<u64>,
     /// See [`Limits::idempotency_keys_max`].
     pub idempotency_keys_max: Option<u64>,
 }
@@ -54,7 +52,6 @@ impl LimitsConfig {
             segment_bytes: self.segment_bytes.unwrap_or(default.segment_bytes),
             store_cache_bytes: self.store_cache_bytes.unwrap_or(default.store_cache_bytes),
             disk_free_bytes_min: self.disk_free_bytes_min.unwrap_or(default.disk_free_bytes_min),
-            idempotency_ttl_ms: self.idempotency_ttl_ms.unwrap_or(default.idempotency_ttl_ms),
             idempotency_keys_max: self.idempotency_keys_max.unwrap_or(default.idempotency_keys_max),
         }
     }
@@ -81,7 +78,6 @@ impl LimitsConfig {
             ("limits.overlay_bytes", limits.overlay_bytes),
             ("limits.log_bytes_per_checkpoint", limits.log_bytes_per_checkpoint),
             ("limits.store_cache_bytes", limits.store_cache_bytes as u64),
-            ("limits.idempotency_ttl_ms", limits.idempotency_ttl_ms),
             ("limits.idempotency_keys_max", limits.idempotency_keys_max),
         ];
         at_least_one(&positive)

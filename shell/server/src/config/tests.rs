@@ -80,7 +80,6 @@ fn every_key_that_can_be_written_can_be_read() {
         segment_bytes: Some(limits.segment_bytes),
         store_cache_bytes: Some(limits.store_cache_bytes),
         disk_free_bytes_min: Some(limits.disk_free_bytes_min),
-        idempotency_ttl_ms: Some(limits.idempotency_ttl_ms),
         idempotency_keys_max: Some(limits.idempotency_keys_max),
     };
     let timing = config.timing.timing();

@@ -32,7 +32,6 @@ const LIMITS: &[&str] = &[
     "segment_bytes",
     "store_cache_bytes",
     "disk_free_bytes_min",
-    "idempotency_ttl_ms",
     "idempotency_keys_max",
 ];
 const TIMING: &[&str] = &["tick_ms", "heartbeat_ticks", "election_ticks", "no_quorum_after_ms"];

@@ -28,6 +28,7 @@ struct Readiness {
 #[derive(Serialize)]
 pub(super) struct Hash {
     keyspace: String,
+    shard: u32,
     applied_index: u64,
     revision: u64,
     state_hash: String,
@@ -95,12 +96,13 @@ pub(super) async fn hash(State(state): State<AppState>, uri: Uri) -> Result<Json
     let keyspace = path::keyspace(&uri)?;
     let mut query = params::Query::of(&uri)?;
     let verify = query.flag("verify")?;
-    query.end("verify")?;
+    let shard = query.shard()?;
+    query.end("verify, shard")?;
     let node = state.node()?;
     // Also answers whether there is such a keyspace.
-    let scrub = node.scrub(keyspace.clone()).await?;
+    let scrub = node.scrub(keyspace.clone(), shard).await?;
     let status = node.status().await?;
-    let group = status.groups.into_iter().find(|group| group.keyspace == keyspace);
+    let group = status.groups.into_iter().find(|group| group.keyspace == keyspace && group.shard == shard);
     let group = group.ok_or_else(|| {
         Problem::not_applied(
             ErrorCode::Unavailable,
@@ -111,6 +113,7 @@ pub(super) async fn hash(State(state): State<AppState>, uri: Uri) -> Result<Json
     let verified = if verify { Some(verified(scrub).await?) } else { None };
     Ok(Json(Hash {
         keyspace,
+        shard,
         applied_index: group.applied_index,
         revision: group.revision,
         state_hash: group.state_hash,

@@ -9,12 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer};
-use node::{Op, Reply, ReplyBody, Request};
+use node::{Op, Options, Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
 use types::{ErrorCode, Problem, Receipt, limits::VALUE_BYTES_MAX};
 
-use super::{AppState, HttpProblem, body, conditions, idempotency, params, path, receipt};
+use super::{AppState, HttpProblem, body, conditions, idempotency, options, params, path, receipt};
 use crate::run::NodeHandle;
 
 #[derive(Serialize)]
@@ -41,9 +41,13 @@ pub(super) async fn get(
     let (keyspace, key) = path::key(&uri)?;
     let known = conditions::of_get(&headers)?;
     let time_limit = params::time_limit(&headers)?;
+    let mut query = params::Query::of(&uri)?;
+    let options = options::of_read(&mut query, &headers)?;
+    query.end("read; a '?' that belongs to the key is %3F")?;
     let named = path::encode(&key);
     let op = Op::Query(Query::Get { key });
-    let Reply { body, receipt } = state.node()?.request(Request::new(keyspace, op), time_limit).await?;
+    let request = Request { keyspace, op, options };
+    let Reply { body, receipt } = state.node()?.request(request, time_limit).await?;
     let ReplyBody::Answer(QueryAnswer::Get { row, .. }) = body else { return Err(unexpected().into()) };
     let Some(row) = row else {
         let missing = Problem::not_applied(
@@ -90,13 +94,15 @@ pub(super) async fn put(
     // A key that makes no sense is refused before a condition that cannot hold.
     let idempotency_key = idempotency::key(&headers)?;
     let expect = conditions::of_put(&headers)?;
+    let options = write_options(&uri, &headers)?;
     let node = state.node()?;
     let mut value = body::read(&state, &headers, body, deadline, VALUE_BYTES_MAX).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let _room = state.flight().enter(key.len() + value.bytes.len(), left).await?;
     let command = Command::Put { key, value: std::mem::take(&mut value.bytes), expect };
     let time_limit = deadline.saturating_duration_since(Instant::now());
-    let Reply { body, receipt } = write(node, keyspace, idempotency_key, command, time_limit).await?;
+    let Reply { body, receipt } =
+        write(node, keyspace, idempotency_key, command, options, time_limit).await?;
     match body {
         ReplyBody::Outcome(Outcome::Put { revision, create_revision, version }) => {
             let status = if version == 1 { StatusCode::CREATED } else { StatusCode::OK };
@@ -121,9 +127,10 @@ pub(super) async fn delete(
     let expect = conditions::of_delete(&headers)?;
     let time_limit = params::time_limit(&headers)?;
     let idempotency_key = idempotency::key(&headers)?;
+    let options = write_options(&uri, &headers)?;
     let command = Command::Delete { key, expect };
     let Reply { body, receipt } =
-        write(state.node()?, keyspace, idempotency_key, command, time_limit).await?;
+        write(state.node()?, keyspace, idempotency_key, command, options, time_limit).await?;
     match body {
         ReplyBody::Outcome(Outcome::Deleted { revision, existed }) => {
             let answer = DeleteAnswer { revision, existed, receipt: receipt.clone() };
@@ -142,6 +149,7 @@ async fn write(
     keyspace: String,
     idempotency_key: Option<IdempotencyKey>,
     command: Command,
+    options: Options,
     time_limit: Duration,
 ) -> Result<Reply, HttpProblem> {
     let under_key = idempotency_key.is_some();
@@ -149,11 +157,18 @@ async fn write(
         Some(key) => Op::Once(key, command),
         None => Op::Command(command),
     };
-    let answered = node.request(Request::new(keyspace, op), time_limit).await;
+    let answered = node.request(Request { keyspace, op, options }, time_limit).await;
     answered.map_err(|problem| match under_key {
         true => HttpProblem::from(problem).under_key(),
         false => problem.into(),
     })
+}
+
+fn write_options(uri: &Uri, headers: &HeaderMap) -> Result<Options, HttpProblem> {
+    let mut query = params::Query::of(uri)?;
+    let options = options::of_write(&mut query, headers)?;
+    query.end("ack; a '?' that belongs to the key is %3F")?;
+    Ok(options)
 }
 
 fn conflict(current: u64, receipt: Receipt) -> HttpProblem {

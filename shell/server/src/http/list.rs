@@ -16,9 +16,9 @@ use types::{
     limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX},
 };
 
-use super::{AppState, HttpProblem, keys, params, path, receipt};
+use super::{AppState, HttpProblem, keys, options, params, path, receipt};
 
-const PARAMETERS: &str = "prefix, start, end, limit, cursor, values";
+const PARAMETERS: &str = "prefix, start, end, limit, cursor, values, read";
 
 #[derive(Serialize)]
 struct Page {
@@ -52,12 +52,13 @@ pub(super) async fn list(
     let limit = query.number("limit", RANGE_ITEMS_MAX)?;
     let values = query.flag("values")?;
     let range = range(&mut query)?;
+    let options = options::of_read(&mut query, &headers)?;
     query.end(PARAMETERS)?;
     let op = Op::Query(Query::Range { range, limit, keys_only: !values });
     let deadline = Instant::now() + time_limit;
     let _room = state.flight().enter(RANGE_BYTES_MAX, time_limit).await?;
     let left = deadline.saturating_duration_since(Instant::now());
-    let Reply { body, receipt } = state.node()?.request(Request::new(keyspace, op), left).await?;
+    let Reply { body, receipt } = state.node()?.request(Request { keyspace, op, options }, left).await?;
     let ReplyBody::Answer(QueryAnswer::Range { items, next, .. }) = body else {
         return Err(keys::unexpected().into());
     };

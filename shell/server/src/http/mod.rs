@@ -10,6 +10,7 @@ mod keys;
 mod keyspaces;
 mod list;
 mod openapi;
+mod options;
 mod params;
 mod path;
 mod problem;

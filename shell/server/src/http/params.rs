@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName, Uri};
 
+use types::limits::SHARDS_MAX;
+
 use super::{HttpProblem, path};
 
 /// How long the client waits, in milliseconds.
@@ -78,6 +80,15 @@ impl Query {
         match std::str::from_utf8(&value).ok().and_then(number) {
             Some(value) if (1..=max).contains(&value) => Ok(value),
             _ => Err(malformed(name, &format!("one whole number from 1 to {max}"))),
+        }
+    }
+
+    /// A shard's number; 0 when it is not given.
+    pub(super) fn shard(&mut self) -> Result<u32, HttpProblem> {
+        let Some(value) = self.0.remove("shard") else { return Ok(0) };
+        match std::str::from_utf8(&value).ok().and_then(number) {
+            Some(value) if value < SHARDS_MAX => Ok(value),
+            _ => Err(malformed("shard", &format!("one whole number from 0 to {}", SHARDS_MAX - 1))),
         }
     }
 

@@ -34,12 +34,6 @@ fn name_of(encoded: &str) -> Result<String, HttpProblem> {
 
 /// Keyspace and key of a path. The key may be empty: the keyspace refuses that.
 pub(super) fn key(uri: &Uri) -> Result<(String, Vec<u8>), HttpProblem> {
-    if uri.query().is_some() {
-        return Err(HttpProblem::invalid(
-            "a key's address takes no query",
-            "write a '?' that belongs to the key as %3F",
-        ));
-    }
     let (_, rest) = split(uri).ok_or_else(not_a_key)?;
     let key = rest.strip_prefix("keys/").ok_or_else(not_a_key)?;
     Ok((keyspace(uri)?, decode(key)?))
@@ -106,10 +100,8 @@ mod tests {
     }
 
     #[test]
-    fn a_query_or_a_name_that_is_not_text_is_refused() {
-        for path in
-            ["/v1/keyspaces/default/keys/a?b", "/v1/keyspaces/%ff/keys/a", "/v1/keyspaces/a", "/other"]
-        {
+    fn a_name_that_is_not_text_is_refused() {
+        for path in ["/v1/keyspaces/%ff/keys/a", "/v1/keyspaces/a", "/other"] {
             assert!(super::key(&path.parse().unwrap()).is_err(), "{path}");
         }
     }

@@ -102,7 +102,7 @@ impl IntoResponse for HttpProblem {
 /// The status that each code has unless a handler knows a better one.
 fn status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::NoQuorum | ErrorCode::NotLeader | ErrorCode::Unavailable => {
+        ErrorCode::NoQuorum | ErrorCode::TooStale | ErrorCode::NotLeader | ErrorCode::Unavailable => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
@@ -119,6 +119,7 @@ fn status(code: ErrorCode) -> StatusCode {
 fn title(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::NoQuorum => "No majority of the replicas answers",
+        ErrorCode::TooStale => "No replica that can be reached is new enough",
         ErrorCode::NotLeader => "This node does not lead",
         ErrorCode::DeadlineExceeded => "The deadline passed first",
         ErrorCode::Overloaded => "A limit of queued work is reached",

@@ -3,6 +3,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use types::Receipt;
 
+use super::options::SESSION;
+
 /// The receipt, as JSON.
 pub(super) const RECEIPT: HeaderName = HeaderName::from_static("quorate-receipt");
 /// The keyspace's revision that the answer reflects.
@@ -14,6 +16,9 @@ pub(super) fn insert(headers: &mut HeaderMap, receipt: &Receipt) {
     // JSON escapes control characters, and keyspace names have no others that a header may not.
     if let Ok(value) = HeaderValue::from_bytes(&json) {
         headers.insert(RECEIPT, value);
+    }
+    if let Ok(session) = HeaderValue::try_from(receipt.session.to_string()) {
+        headers.insert(SESSION, session);
     }
     if let Some(revision) = receipt.revision {
         headers.insert(REVISION, revision.into());

@@ -43,6 +43,8 @@ pub(crate) struct GroupMetrics {
     keys: PerGroup,
     bytes: PerGroup,
     lag_entries: Family<Replica, Gauge>,
+    lag_ms: Family<Replica, Gauge>,
+    staleness_ms: PerGroup,
     pending_requests: Gauge,
     disk_has_space: Gauge,
 }
@@ -66,6 +68,10 @@ impl GroupMetrics {
         }
         let lag = "Entries that a replica still lacks, on the leader";
         registry.register("raft_replica_lag_entries", lag, metrics.lag_entries.clone());
+        let lag = "Milliseconds for which a replica has lacked the first of them, on the leader";
+        registry.register("raft_replica_lag_milliseconds", lag, metrics.lag_ms.clone());
+        let age = "Age of this node's replica at most; absent while nothing proves it";
+        registry.register("replica_staleness_milliseconds", age, metrics.staleness_ms.clone());
         registry.register("pending_requests", "Client requests waiting", metrics.pending_requests.clone());
         let space = "Whether writes are accepted as far as disk space goes";
         registry.register("disk_has_space", space, metrics.disk_has_space.clone());
@@ -77,6 +83,8 @@ impl GroupMetrics {
         self.disk_has_space.set(status.disk_has_space.into());
         // Only a leader knows of lag: what an earlier leadership left here would be wrong.
         self.lag_entries.clear();
+        self.lag_ms.clear();
+        self.staleness_ms.clear();
         for of in &status.groups {
             let group = Group { group: of.group.0, keyspace: of.keyspace.clone() };
             for role in [Role::Leader, Role::Follower, Role::Candidate] {
@@ -97,10 +105,14 @@ impl GroupMetrics {
             for (family, number) in numbers {
                 family.get_or_create(&group).set(number as i64);
             }
+            if let Some(staleness_ms) = of.staleness_ms {
+                self.staleness_ms.get_or_create(&group).set(staleness_ms as i64);
+            }
             for replica in &of.replicas {
                 let Group { group, keyspace } = group.clone();
                 let labels = Replica { group, keyspace, replica: replica.node.0 };
                 self.lag_entries.get_or_create(&labels).set(replica.lag_entries as i64);
+                self.lag_ms.get_or_create(&labels).set(replica.lag_ms as i64);
             }
         }
     }

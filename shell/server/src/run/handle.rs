@@ -55,10 +55,10 @@ impl NodeHandle {
         self.own_answer(answer).await
     }
 
-    /// The means to verify a keyspace's checkpoint.
-    pub(crate) async fn scrub(&self, keyspace: String) -> Result<Scrub, Problem> {
+    /// The means to verify the checkpoint of a keyspace's shard.
+    pub(crate) async fn scrub(&self, keyspace: String, shard: u32) -> Result<Scrub, Problem> {
         let (reply, answer) = oneshot::channel();
-        self.push(NodeMessage::Scrub { keyspace, reply })?;
+        self.push(NodeMessage::Scrub { keyspace, shard, reply })?;
         self.own_answer(answer).await?
     }
 

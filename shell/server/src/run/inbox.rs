@@ -34,7 +34,7 @@ pub(crate) enum NodeMessage {
     /// What the node knows of itself.
     Status(oneshot::Sender<NodeStatus>),
     /// The means to verify a keyspace's checkpoint, and the state that it should have.
-    Scrub { keyspace: String, reply: oneshot::Sender<Result<Scrub, Problem>> },
+    Scrub { keyspace: String, shard: u32, reply: oneshot::Sender<Result<Scrub, Problem>> },
 }
 
 /// See [`NodeMessage::Scrub`].

@@ -10,7 +10,7 @@ use std::{
 
 use node::{Fatal, Input, Node, NodeEvent, Output, Reply};
 use tokio::sync::oneshot;
-use types::{NodeId, Problem};
+use types::{ErrorCode, NodeId, Problem};
 use wire::PeerMessage;
 
 use super::{
@@ -116,12 +116,16 @@ impl Work {
                 let _ = reply.send(self.parts.node.status(self.parts.clock.now()));
                 Ok(())
             }
-            NodeMessage::Scrub { keyspace, reply } => {
-                let found = self.parts.node.keyspace_group(&keyspace);
-                let _ = reply.send(found.map(|group| {
+            NodeMessage::Scrub { keyspace, shard, reply } => {
+                let found = self.parts.node.keyspace_groups(&keyspace);
+                let found = found.and_then(|groups| {
+                    let shards = groups.len();
+                    let group = groups.get(shard as usize).copied().ok_or_else(|| no_shard(shard, shards))?;
                     let (job, expected) = self.parts.node.scrub_job(group);
-                    Scrub { job, expected }
-                }));
+                    Ok(Scrub { job, expected })
+                });
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(found);
                 Ok(())
             }
         }
@@ -154,6 +158,14 @@ impl Work {
             }
         }
     }
+}
+
+fn no_shard(shard: u32, shards: usize) -> Problem {
+    Problem::not_applied(
+        ErrorCode::InvalidArgument,
+        format!("there is no shard {shard}: the keyspace has {shards}, numbered from 0"),
+        "name one that there is",
+    )
 }
 
 fn exit_code(fatal: &Fatal) -> i32 {

@@ -8,10 +8,10 @@ mod txn;
 use serde_json::{Value, json};
 
 use parameters::{
-    CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY,
+    ACK, CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY,
     KEYSPACE, LIMIT,
 };
-use parameters::{PREFIX, START, VALUES, VERIFY};
+use parameters::{PREFIX, READ, SESSION, SHARD, START, VALUES, VERIFY};
 use responses::{answer, json_object, problems, text};
 
 /// The whole document.
@@ -82,19 +82,20 @@ fn key_path() -> Value {
         json!({
             "operationId": id,
             "summary": summary,
-            "parameters": [IF_NONE_MATCH_READ.get(), DEADLINE.get()],
+            "parameters": [READ.get(), SESSION.get(), IF_NONE_MATCH_READ.get(), DEADLINE.get()],
             "responses": with(json!({"200": ok, "304": responses::not_modified()}), &read),
         })
     };
     json!({
         "parameters": [KEYSPACE.get(), KEY.get()],
-        "get": get("getKey", "Read a key, linearizably", responses::value()),
+        "get": get("getKey", "Read a key", responses::value()),
         "head": get("headKey", "Read all of a key but its value", responses::value_head()),
         "put": {
             "operationId": "putKey",
             "summary": "Set a key, durably on a majority",
             "parameters": [
-                IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get(),
+                ACK.get(), SESSION.get(), IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(),
+                DEADLINE.get(),
             ],
             "requestBody": {
                 "required": false,
@@ -109,7 +110,7 @@ fn key_path() -> Value {
         "delete": {
             "operationId": "deleteKey",
             "summary": "Remove a key, durably on a majority; removing what is not there is no error",
-            "parameters": [IF_MATCH.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get()],
+            "parameters": [ACK.get(), SESSION.get(), IF_MATCH.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get()],
             "responses": with(json!({"200": answer("The key is gone.", "DeleteAnswer")}), &write),
         },
     })
@@ -122,7 +123,8 @@ fn keys_path() -> Value {
             "operationId": "listKeys",
             "summary": "List keys in order, a page at a time; all bounds that are given hold together",
             "parameters": [
-                PREFIX.get(), START.get(), END.get(), LIMIT.get(), CURSOR.get(), VALUES.get(), DEADLINE.get(),
+                PREFIX.get(), START.get(), END.get(), LIMIT.get(), CURSOR.get(), VALUES.get(), READ.get(),
+                SESSION.get(), DEADLINE.get(),
             ],
             "responses": with(
                 json!({"200": answer("A page.", "Page")}),
@@ -179,7 +181,7 @@ fn hash_path() -> Value {
         "get": {
             "operationId": "getHash",
             "summary": "The hash of this node's replica: replicas at one applied index have one hash",
-            "parameters": [VERIFY.get()],
+            "parameters": [VERIFY.get(), SHARD.get()],
             "responses": with(
                 json!({"200": answer("The hash.", "Hash")}),
                 &["400", "404", "405", "429", "500", "503"],

@@ -1,7 +1,11 @@
 //! Parameters, as the document describes them and the handlers read them.
 
 use serde_json::{Value, json};
-use types::{ErrorCode, limits::RANGE_ITEMS_MAX};
+use types::{
+    ErrorCode,
+    contract::Ack,
+    limits::{RANGE_ITEMS_MAX, SHARDS_MAX},
+};
 
 use crate::http::params::{TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
 
@@ -31,6 +35,37 @@ pub(super) const KEYSPACE: Parameter = Parameter {
     place: "path",
     description: "The keyspace's name.",
     schema: || json!({"type": "string", "minLength": 1, "example": "default"}),
+};
+
+pub(super) const SHARD: Parameter = Parameter {
+    name: "shard",
+    place: "query",
+    description: "Which shard of the keyspace; the first, 0, unless said.",
+    schema: || json!({"type": "integer", "minimum": 0, "maximum": SHARDS_MAX - 1}),
+};
+
+pub(super) const READ: Parameter = Parameter {
+    name: "read",
+    place: "query",
+    description: "What the read guarantees; as the keyspace's contract says unless it is given.",
+    schema: || json!({"type": "string", "pattern": READ_PATTERN, "example": "bounded(5s)"}),
+};
+
+/// A bound is from 1 ms to 1 hour.
+const READ_PATTERN: &str = "^(strong|causal|eventual|bounded\\(([1-9][0-9]{0,2}s|[1-9][0-9]{0,5}ms)\\))$";
+
+pub(super) const ACK: Parameter = Parameter {
+    name: "ack",
+    place: "query",
+    description: "When the write is acknowledged; as the keyspace's contract says unless it is given.",
+    schema: || json!({"enum": Ack::ALL.iter().map(|ack| ack.name()).collect::<Vec<_>>()}),
+};
+
+pub(super) const SESSION: Parameter = Parameter {
+    name: "Quorate-Session",
+    place: "header",
+    description: "What the session has seen: the header of the same name of its last answer.",
+    schema: || json!({"type": "string", "pattern": "^[1-9][0-9]{0,9}:[1-9][0-9]{0,9}$", "example": "64:1045"}),
 };
 
 pub(super) const KEY: Parameter = Parameter {

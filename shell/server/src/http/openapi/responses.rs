@@ -89,7 +89,11 @@ fn header(name: &str) -> Value {
 }
 
 fn receipt_headers() -> Value {
-    json!({"Quorate-Receipt": header("Receipt"), "Quorate-Revision": header("Revision")})
+    json!({
+        "Quorate-Receipt": header("Receipt"),
+        "Quorate-Revision": header("ReadRevision"),
+        "Quorate-Session": header("Session"),
+    })
 }
 
 fn key_headers() -> Value {
@@ -107,7 +111,9 @@ pub(super) fn headers() -> Value {
     let text = json!({"type": "string"});
     json!({
         "Receipt": {"description": "What the answer guarantees: JSON.", "required": true, "schema": text},
+        "ReadRevision": {"description": "The revision that the answer reflects, if there is one.", "required": false, "schema": number},
         "Revision": {"description": "A revision, or a count of changes.", "required": true, "schema": number},
+        "Session": {"description": "What the session has seen: send it with the next request.", "required": true, "schema": text},
         "EntityTag": {"description": "The key's modification revision, in quotes.", "required": true, "schema": text},
         "Error": {"description": "The error code.", "required": true, "schema": text},
         "Allow": {"description": "The methods of the path.", "required": true, "schema": text},

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use types::{
-    ErrorCode,
+    ErrorCode, Guarantee,
     contract::{Ack, OnPartition, Reconcile, Replication, Values},
 };
 
@@ -65,6 +65,7 @@ pub(super) fn all() -> Value {
         "TxnItem": txn::item(),
         "Hash": optional(object(&[
             ("keyspace", text()),
+            ("shard", number()),
             ("applied_index", number()),
             ("revision", number()),
             ("state_hash", hash()),
@@ -83,6 +84,7 @@ pub(super) fn all() -> Value {
             ("node", number()),
             ("matched_index", number()),
             ("lag_entries", number()),
+            ("lag_ms", number()),
             ("state", json!({"enum": ["probe", "replicate", "snapshot"]})),
             ("recent_active", boolean()),
         ]),
@@ -138,12 +140,13 @@ fn problem() -> Value {
 }
 
 fn receipt() -> Value {
-    let guarantee = json!({"enum": ["linearizable"]});
-    object(&[
+    let guarantee = json!({"enum": Guarantee::ALL.map(Guarantee::name)});
+    let required = object(&[
         ("keyspace", text()),
         ("requested", guarantee.clone()),
         ("delivered", guarantee),
-        ("revision", number()),
+        ("session", text()),
+        ("revision", nullable("integer")),
         ("staleness_ms", nullable("integer")),
         (
             "acks",
@@ -154,7 +157,8 @@ fn receipt() -> Value {
         ("term", number()),
         ("attempts", number()),
         ("deduplicated", boolean()),
-    ])
+    ]);
+    optional(required, &[("shards", number())])
 }
 
 fn status() -> Value {
@@ -183,6 +187,7 @@ fn group() -> Value {
     object(&[
         ("group", number()),
         ("keyspace", text()),
+        ("shard", number()),
         ("role", role()),
         ("term", number()),
         ("leader", nullable("integer")),
@@ -194,6 +199,7 @@ fn group() -> Value {
         ("state_hash", hash()),
         ("keys", number()),
         ("bytes", number()),
+        ("staleness_ms", nullable("integer")),
         ("replicas", list(reference("Replica"))),
     ])
 }

@@ -15,7 +15,7 @@ use node::{Op, Reply, ReplyBody, Request};
 use tokio::time::Instant;
 use types::{ErrorCode, Problem};
 
-use super::{AppState, HttpProblem, body, keys, params, path, receipt};
+use super::{AppState, HttpProblem, body, idempotency, keys, options, params, path, receipt};
 
 /// Largest document, in bytes: what a transaction may hold, in base64, with room for the JSON around it.
 const DOCUMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -28,17 +28,30 @@ pub(super) async fn post(
     body: Body,
 ) -> Result<Response, HttpProblem> {
     let keyspace = path::keyspace(&uri)?;
-    params::Query::of(&uri)?.end("none")?;
+    let mut query = params::Query::of(&uri)?;
+    let mut asked = options::of_read(&mut query, &headers)?;
+    asked.ack = options::of_write(&mut query, &headers)?.ack;
+    query.end("read, ack")?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
+    let idempotency_key = idempotency::key(&headers)?;
     let node = state.node()?;
     let document = body::read(&state, &headers, body, deadline, DOCUMENT_BYTES_MAX).await?;
     let txn = request::parse(&document.bytes)?;
     txn.validate()?;
     let left = deadline.saturating_duration_since(Instant::now());
     let _room = state.flight().enter(document.bytes.len(), left).await?;
-    let op = Op::from(txn.clone());
+    let op = match (idempotency_key, Op::from(txn.clone())) {
+        (Some(key), Op::Command(command)) => Op::Once(key, command),
+        // One that only reads does no harm twice.
+        (_, op) => op,
+    };
+    let under_key = matches!(op, Op::Once(..));
     let time_limit = deadline.saturating_duration_since(Instant::now());
-    let Reply { body, receipt } = node.request(Request::new(keyspace, op), time_limit).await?;
+    let answered = node.request(Request { keyspace, op, options: asked }, time_limit).await;
+    let Reply { body, receipt } = answered.map_err(|problem| match under_key {
+        true => HttpProblem::from(problem).under_key(),
+        false => problem.into(),
+    })?;
     let (ReplyBody::Outcome(Outcome::Txn(outcome)) | ReplyBody::Answer(QueryAnswer::Txn(outcome))) = body
     else {
         return Err(keys::unexpected().into());

@@ -1,0 +1,182 @@
+//! Session tokens: what a client has seen, so that a causal read on any node misses none of it.
+//!
+//! For each group, the highest index of its log whose effect the session may have seen (Terry et al. 1994,
+//! "Session guarantees for weakly consistent replicated data"; one number per group is enough since a
+//! group's log is one order). Joining two tokens takes the greater number of each group, so clients can hand
+//! tokens on to others: who reads with a token sees at least what whoever made it saw.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::{ErrorCode, GroupId, Problem, limits::GROUPS_MAX};
+
+/// Most groups that one token names: all that a cluster can have.
+pub const SESSION_GROUPS_MAX: usize = GROUPS_MAX as usize + 1;
+
+/// See the module. As text: `group:index` pairs by rising group, as in `64:1045,128:77`; empty for a session
+/// that has seen nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionToken(BTreeMap<GroupId, u64>);
+
+impl SessionToken {
+    /// The index seen of a group; 0 when nothing was.
+    pub fn seen(&self, group: GroupId) -> u64 {
+        self.0.get(&group).copied().unwrap_or(0)
+    }
+
+    /// Notes that the effect of this index was seen. Answers whether that was news.
+    pub fn see(&mut self, group: GroupId, index: u64) -> bool {
+        if index <= self.seen(group) {
+            return false;
+        }
+        self.0.insert(group, index);
+        true
+    }
+
+    /// Notes all that another session saw.
+    pub fn join(&mut self, other: &SessionToken) {
+        for (group, index) in other.iter() {
+            self.see(group, index);
+        }
+    }
+
+    /// Without one group.
+    pub fn without(mut self, group: GroupId) -> SessionToken {
+        self.0.remove(&group);
+        self
+    }
+
+    /// Groups with the index seen of each, by rising group.
+    pub fn iter(&self) -> impl Iterator<Item = (GroupId, u64)> + '_ {
+        self.0.iter().map(|(group, index)| (*group, *index))
+    }
+
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Checks that it may travel.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with more than [`SESSION_GROUPS_MAX`] groups.
+    pub fn validate(&self) -> Result<(), Problem> {
+        if self.0.len() <= SESSION_GROUPS_MAX {
+            return Ok(());
+        }
+        Err(Problem::not_applied(
+            ErrorCode::InvalidArgument,
+            format!("the session token names {} groups, more than {SESSION_GROUPS_MAX}", self.0.len()),
+            "use a session for fewer keyspaces",
+        ))
+    }
+}
+
+impl FromIterator<(GroupId, u64)> for SessionToken {
+    fn from_iter<I: IntoIterator<Item = (GroupId, u64)>>(seen: I) -> SessionToken {
+        let mut token = SessionToken::default();
+        for (group, index) in seen {
+            token.see(group, index);
+        }
+        token
+    }
+}
+
+impl fmt::Display for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (group, index)) in self.iter().enumerate() {
+            let comma = if number == 0 { "" } else { "," };
+            write!(f, "{comma}{group}:{index}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The text is no session token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a session token is pairs of group and index as in 64:1045,128:77, at most {SESSION_GROUPS_MAX}, by rising group"
+)]
+pub struct SessionTokenError;
+
+impl FromStr for SessionToken {
+    type Err = SessionTokenError;
+
+    fn from_str(text: &str) -> Result<SessionToken, SessionTokenError> {
+        let mut seen = BTreeMap::new();
+        for pair in text.split(',').filter(|_| !text.is_empty()) {
+            let (group, index) = pair.split_once(':').ok_or(SessionTokenError)?;
+            let (group, index) = (number(group)?, number(index)?);
+            let rises = seen.last_key_value().is_none_or(|(last, _): (&GroupId, _)| last.0 < group);
+            if !rises || seen.len() == SESSION_GROUPS_MAX {
+                return Err(SessionTokenError);
+            }
+            seen.insert(GroupId(group), index);
+        }
+        Ok(SessionToken(seen))
+    }
+}
+
+/// A number above 0, as we write it: one session has one text.
+fn number(text: &str) -> Result<u64, SessionTokenError> {
+    let canonical = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    if canonical { text.parse().map_err(|_| SessionTokenError) } else { Err(SessionTokenError) }
+}
+
+impl Serialize for SessionToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionToken {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SessionToken, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_its_text() {
+        for text in ["", "64:1", "1:18446744073709551615,64:1045,128:77"] {
+            assert_eq!(text.parse::<SessionToken>().expect("it is one").to_string(), text);
+        }
+        let bad = [
+            ",",
+            "64",
+            "64:",
+            ":1",
+            "64:0",
+            "0:1",
+            "64:01",
+            "64:1,",
+            "64:1,64:2",
+            "128:1,64:1",
+            "64:-1",
+            "64:+1",
+            "64:1 ",
+            "a:1",
+            "64:18446744073709551616",
+        ];
+        for text in bad {
+            assert!(text.parse::<SessionToken>().is_err(), "{text:?}");
+        }
+        let long: Vec<String> = (1..=SESSION_GROUPS_MAX + 1).map(|group| format!("{group}:1")).collect();
+        assert!(long[1..].join(",").parse::<SessionToken>().is_ok());
+        assert!(long.join(",").parse::<SessionToken>().is_err());
+    }
+
+    #[test]
+    fn joining_takes_the_greater_of_each() {
+        let mut one: SessionToken = "1:5,3:7".parse().unwrap();
+        one.join(&"1:4,2:9,3:8".parse().unwrap());
+        assert_eq!(one.to_string(), "1:5,2:9,3:8");
+        assert!(!one.see(GroupId(2), 9));
+        assert_eq!((one.seen(GroupId(2)), one.seen(GroupId(4))), (9, 0));
+        assert_eq!(one.without(GroupId(2)).to_string(), "1:5,3:8");
+    }
+}

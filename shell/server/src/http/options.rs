@@ -1,0 +1,49 @@
+//! What a request asks for beyond its keyspace's contract: query parameters `read` and `ack`, header
+//! `Quorate-Session`. What is not understood is refused: ignoring it would break a promise in silence.
+
+use std::{fmt::Display, str::FromStr};
+
+use axum::http::{HeaderMap, HeaderName};
+use node::Options;
+use types::SessionToken;
+
+use super::{HttpProblem, params::Query};
+
+/// What the session has seen; in answers, with what it sees now.
+pub(super) const SESSION: HeaderName = HeaderName::from_static("quorate-session");
+
+/// Of a read.
+pub(super) fn of_read(query: &mut Query, headers: &HeaderMap) -> Result<Options, HttpProblem> {
+    let read = word(query, "read")?;
+    Ok(Options { read, session: session(headers)?, ..Options::default() })
+}
+
+/// Of a write.
+pub(super) fn of_write(query: &mut Query, headers: &HeaderMap) -> Result<Options, HttpProblem> {
+    let ack = word(query, "ack")?;
+    Ok(Options { ack, session: session(headers)?, ..Options::default() })
+}
+
+fn word<T: FromStr<Err = String>>(query: &mut Query, name: &str) -> Result<Option<T>, HttpProblem> {
+    let Some(bytes) = query.bytes(name) else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes);
+    text.parse().map(Some).map_err(|reason| HttpProblem::invalid(reason, "correct it, then send it again"))
+}
+
+fn session(headers: &HeaderMap) -> Result<SessionToken, HttpProblem> {
+    let mut values = headers.get_all(SESSION).iter();
+    let refused = |reason: &dyn Display| {
+        HttpProblem::invalid(
+            format!("header {SESSION}: {reason}"),
+            "send what an answer's Quorate-Session header said, once, or leave it out to begin a new session",
+        )
+    };
+    match (values.next(), values.next()) {
+        (None, _) => Ok(SessionToken::default()),
+        (Some(value), None) => {
+            let text = value.to_str().map_err(|_| refused(&"it is not text"))?;
+            text.trim().parse().map_err(|error| refused(&error))
+        }
+        (Some(_), Some(_)) => Err(refused(&"it is there twice")),
+    }
+}
