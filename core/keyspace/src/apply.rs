@@ -77,13 +77,14 @@ pub fn apply(
     } else {
         let undecodable = |source| ApplyError::Undecodable { group, index: position.index, source };
         let LogCommand { terms, command } = decode_entry(data).map_err(undecodable)?;
+        let bounds = Bounds { outcome_bytes_max: None, quota_bytes: terms.quota_bytes };
         let effect = match terms.once {
             None => {
-                Effect::Done { outcome: run(rows, group, &mut state, command, None)?, deduplicated: false }
+                Effect::Done { outcome: run(rows, group, &mut state, command, bounds)?, deduplicated: false }
             }
             Some(once) => {
                 let mut remembered = Remembered::of(rows, group, position.index, &mut state);
-                remembered.run_once(&once, command)?
+                remembered.run_once(&once, command, bounds)?
             }
         };
         frontier::raise(rows, group, &mut state, &terms.seen)?;
@@ -95,20 +96,42 @@ pub fn apply(
     Ok(effect)
 }
 
-/// Runs a command against the rows, whatever came before. One whose encoded outcome would be longer than
-/// `outcome_bytes_max` is refused.
+/// What a command may come to; beyond, it does nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Longest encoded outcome of a transaction.
+    pub outcome_bytes_max: Option<usize>,
+    /// See [`crate::Terms::quota_bytes`].
+    pub quota_bytes: Option<u64>,
+}
+
+impl Bounds {
+    /// The refusal of a change that would leave the group with so many bytes.
+    pub fn refuse(self, state: &GroupState, bytes_after: u64) -> Option<Outcome> {
+        let quota_bytes = self.quota_bytes?;
+        let over = bytes_after > quota_bytes && bytes_after > state.bytes;
+        over.then_some(Outcome::OverQuota { revision: state.revision, bytes: state.bytes, quota_bytes })
+    }
+}
+
+/// Runs a command against the rows, whatever came before.
 pub(crate) fn run(
     rows: &mut dyn WriteRows,
     group: GroupId,
     state: &mut GroupState,
     command: Command,
-    outcome_bytes_max: Option<usize>,
+    bounds: Bounds,
 ) -> Result<Outcome, StoreError> {
     match command {
         Command::Put { key, value, expect } => {
             let old = rows.meta(group, &key)?;
             if !holds(expect, old) {
                 return Ok(conflict(state, old));
+            }
+            let held = old.map_or(0, |old| key.len() as u64 + old.value_bytes);
+            let bytes_after = state.bytes - held + (key.len() + value.len()) as u64;
+            if let Some(refused) = bounds.refuse(state, bytes_after) {
+                return Ok(refused);
             }
             state.revision += 1;
             let row = Row {
@@ -140,7 +163,7 @@ pub(crate) fn run(
             }
             Ok(Outcome::Deleted { revision: state.revision, existed })
         }
-        Command::Txn(txn) => Ok(Outcome::Txn(txn::apply(rows, group, state, &txn, outcome_bytes_max)?)),
+        Command::Txn(txn) => txn::apply(rows, group, state, &txn, bounds),
     }
 }
 

@@ -13,8 +13,9 @@ use types::limits::RANGE_ITEMS_MAX;
 
 use crate::command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
 use crate::messages::{
-    ConflictOutcomeBody, DeleteBody, DeletedOutcomeBody, GetAnswerBody, GetBody, ItemBody, PutBody,
-    PutOutcomeBody, RangeAnswerBody, RangeBody, RowBody, expect_from_wire, expect_to_wire,
+    ConflictOutcomeBody, DeleteBody, DeletedOutcomeBody, GetAnswerBody, GetBody, ItemBody,
+    OverQuotaOutcomeBody, PutBody, PutOutcomeBody, RangeAnswerBody, RangeBody, RowBody, expect_from_wire,
+    expect_to_wire,
 };
 use crate::txn;
 
@@ -43,6 +44,8 @@ pub mod kind {
     pub const OUTCOME_DELETED: u8 = 129;
     /// [`crate::Outcome::Conflict`].
     pub const OUTCOME_CONFLICT: u8 = 130;
+    /// [`crate::Outcome::OverQuota`].
+    pub const OUTCOME_OVER_QUOTA: u8 = 131;
     /// [`crate::Outcome::Txn`].
     pub const OUTCOME_TXN: u8 = 144;
     /// [`crate::QueryAnswer::Get`].
@@ -180,6 +183,9 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
         &Outcome::Conflict { revision, current } => {
             encode(kind::OUTCOME_CONFLICT, &ConflictOutcomeBody { revision, current })
         }
+        &Outcome::OverQuota { revision, bytes, quota_bytes } => {
+            encode(kind::OUTCOME_OVER_QUOTA, &OverQuotaOutcomeBody { revision, bytes, quota_bytes })
+        }
         Outcome::Txn(outcome) => {
             encode_parts(kind::OUTCOME_TXN, |data| txn::codec::encode_outcome(outcome, data))
         }
@@ -201,6 +207,10 @@ pub fn decode_outcome(data: &[u8]) -> Result<Outcome, DecodeError> {
         kind::OUTCOME_CONFLICT => {
             let ConflictOutcomeBody { revision, current } = lenient(OUTCOME, body)?;
             Ok(Outcome::Conflict { revision, current })
+        }
+        kind::OUTCOME_OVER_QUOTA => {
+            let OverQuotaOutcomeBody { revision, bytes, quota_bytes } = lenient(OUTCOME, body)?;
+            Ok(Outcome::OverQuota { revision, bytes, quota_bytes })
         }
         kind::OUTCOME_TXN => Ok(Outcome::Txn(txn::codec::decode_outcome(OUTCOME, body)?)),
         kind => Err(DecodeError::Kind { what: OUTCOME, kind }),

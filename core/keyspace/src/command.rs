@@ -67,6 +67,15 @@ pub enum Outcome {
         /// The key's modification revision; 0 when it does not exist.
         current: u64,
     },
+    /// The keyspace would have had more bytes than its quota; nothing changed.
+    OverQuota {
+        /// The keyspace's revision.
+        revision: u64,
+        /// Bytes of keys and values that it has.
+        bytes: u64,
+        /// Bytes that it may have.
+        quota_bytes: u64,
+    },
     /// For [`Command::Txn`].
     Txn(TxnOutcome),
 }
@@ -78,6 +87,7 @@ impl Outcome {
             Outcome::Put { revision, .. }
             | Outcome::Deleted { revision, .. }
             | Outcome::Conflict { revision, .. }
+            | Outcome::OverQuota { revision, .. }
             | Outcome::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
                 *revision
             }

@@ -62,6 +62,8 @@ pub struct Terms {
     pub once: Option<Once>,
     /// What the writer's session had seen of other groups: who sees the effect must be able to see that too.
     pub seen: SessionToken,
+    /// Most bytes of keys and values that the group may have; only what leaves it with less may exceed it.
+    pub quota_bytes: Option<u64>,
 }
 
 impl From<Once> for Terms {
@@ -85,7 +87,7 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
     if *terms == Terms::default() {
         return command;
     }
-    let Terms { once, seen } = terms;
+    let Terms { once, seen, quota_bytes } = terms;
     let once = once.as_ref().map(|once| OnceBody {
         key: once.key.0.clone(),
         elapsed_ms: once.elapsed_ms,
@@ -93,7 +95,7 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
         keys_max: once.keys_max,
     });
     let seen = seen.iter().map(|(group, index)| SeenBody { group: group.0, index }).collect();
-    encode(kind::ENTRY, &EntryBody { command, once, seen })
+    encode(kind::ENTRY, &EntryBody { command, once, seen, quota_bytes: *quota_bytes })
 }
 
 /// Decodes an entry: what [`encode_entry`] wrote. As strict as [`decode_command`].
@@ -106,7 +108,8 @@ pub fn decode_entry(data: &[u8]) -> Result<LogCommand, DecodeError> {
         return Ok(LogCommand { terms: Terms::default(), command: decode_command(data)? });
     }
     let body: EntryBody = strict(COMMAND, body)?;
-    let terms = Terms { once: body.once.map(decode_once).transpose()?, seen: decode_seen(&body.seen)? };
+    let once = body.once.map(decode_once).transpose()?;
+    let terms = Terms { once, seen: decode_seen(&body.seen)?, quota_bytes: body.quota_bytes };
     if terms == Terms::default() {
         return Err(malformed("it has no terms"));
     }

@@ -46,6 +46,8 @@ pub struct EntryBody {
     pub once: Option<OnceBody>,
     #[prost(message, repeated, tag = "3")]
     pub seen: Vec<SeenBody>,
+    #[prost(uint64, optional, tag = "4")]
+    pub quota_bytes: Option<u64>,
 }
 
 /// What was seen of a group.
@@ -112,6 +114,16 @@ pub struct ConflictOutcomeBody {
     pub revision: u64,
     #[prost(uint64, tag = "2")]
     pub current: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct OverQuotaOutcomeBody {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    #[prost(uint64, tag = "3")]
+    pub quota_bytes: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

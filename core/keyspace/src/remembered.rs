@@ -23,7 +23,7 @@ use types::GroupId;
 use types::limits::{OUTCOME_BYTES_MAX, RESERVED_KEY_PREFIX};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::apply::{ApplyError, Effect, add, run, subtract};
+use crate::apply::{ApplyError, Bounds, Effect, add, run, subtract};
 use crate::codec::{decode_outcome, encode_command, encode_outcome};
 use crate::command::{Command, Outcome};
 use crate::entry::Once;
@@ -72,7 +72,13 @@ impl<'a> Remembered<'a> {
     }
 
     /// Runs the command unless it ran under this key.
-    pub(crate) fn run_once(&mut self, once: &Once, command: Command) -> Result<Effect, ApplyError> {
+    pub(crate) fn run_once(
+        &mut self,
+        once: &Once,
+        command: Command,
+        bounds: Bounds,
+    ) -> Result<Effect, ApplyError> {
+        let bounds = Bounds { outcome_bytes_max: Some(OUTCOME_BYTES_MAX), ..bounds };
         let mut clock = self.clock()?;
         let clock_before = clock;
         clock.now_ms = clock.now_ms.saturating_add(once.elapsed_ms);
@@ -81,7 +87,11 @@ impl<'a> Remembered<'a> {
         let effect = match self.rows.get(self.group, &record_key)? {
             Some(record) => self.replay(once.key.as_bytes(), &record.value, fingerprint)?,
             None => {
-                let outcome = run(self.rows, self.group, self.state, command, Some(OUTCOME_BYTES_MAX))?;
+                let outcome = run(self.rows, self.group, self.state, command, bounds)?;
+                if matches!(outcome, Outcome::OverQuota { .. }) {
+                    // The key is not used up: once there is room, the same request may be sent again.
+                    return Ok(Effect::Done { outcome, deduplicated: false });
+                }
                 let encoded = encode_outcome(&outcome);
                 let (first, rest) = encoded.split_at(encoded.len().min(FIRST_BYTES_MAX));
                 self.put(&record_key, [&fingerprint[..], first].concat())?;

@@ -58,6 +58,11 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         }),
         numbers.prop_map(|(revision, _, _, existed)| Outcome::Deleted { revision, existed }),
         numbers.prop_map(|(revision, current, _, _)| Outcome::Conflict { revision, current }),
+        numbers.prop_map(|(revision, bytes, quota_bytes, _)| Outcome::OverQuota {
+            revision,
+            bytes,
+            quota_bytes
+        }),
     ]
 }
 
@@ -190,7 +195,7 @@ proptest! {
                 Outcome::Put { revision, .. } => (revision, 1),
                 Outcome::Deleted { revision, existed } => (revision, u64::from(existed)),
                 Outcome::Conflict { revision, .. } => (revision, 0),
-                Outcome::Txn(_) => unreachable!("no transaction was sent"),
+                Outcome::OverQuota { .. } | Outcome::Txn(_) => unreachable!("there is no quota, and no transaction"),
             };
             prop_assert_eq!(revision, last + changes);
             last = revision;

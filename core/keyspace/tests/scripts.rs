@@ -12,7 +12,7 @@ use std::path::Path;
 
 use keyspace::{
     Command, Effect, Expect, IdempotencyKey, KeyRange, Once, Outcome, Query, QueryAnswer, Terms, answer,
-    apply, codec, entry,
+    apply, entry,
 };
 use memory::MemoryRows;
 use storage::{ReadRows, Row};
@@ -61,6 +61,7 @@ fn run(script: &str) -> String {
 struct Machine {
     rows: MemoryRows,
     term: u64,
+    quota_bytes: Option<u64>,
 }
 
 impl Machine {
@@ -107,6 +108,10 @@ impl Machine {
                 let range = keyspace::prefix_range(&bytes(prefix));
                 format!("{} to {}", show(&range.start), range.end.map_or("-".into(), |e| show(&e)))
             }
+            ["quota", quota_bytes] => {
+                self.quota_bytes = Some(quota_bytes.parse().unwrap());
+                String::new()
+            }
             ["state"] => self.state(),
             ["hash"] => self.hash(),
             _ => panic!("no such command: {line}"),
@@ -116,7 +121,10 @@ impl Machine {
 
     fn command(&mut self, command: &Command) -> String {
         match command.validate() {
-            Ok(()) => self.apply(&codec::encode_command(command)),
+            Ok(()) => {
+                let terms = Terms { quota_bytes: self.quota_bytes, ..Terms::default() };
+                self.apply(&entry::encode_entry(&terms, command))
+            }
             Err(problem) => format!("{problem}\nnext step: {}", problem.next_step),
         }
     }
@@ -129,7 +137,8 @@ impl Machine {
             ["delete", key, ref options @ ..] => Command::Delete { key: bytes(key), expect: expect(options) },
             _ => panic!("no such command: {words:?}"),
         };
-        self.apply(&entry::encode_entry(&Terms::from(once.clone()), &command))
+        let terms = Terms { quota_bytes: self.quota_bytes, ..Terms::from(once.clone()) };
+        self.apply(&entry::encode_entry(&terms, &command))
     }
 
     fn apply(&mut self, data: &[u8]) -> String {
@@ -200,6 +209,9 @@ fn show_outcome(outcome: Outcome) -> String {
         }
         Outcome::Deleted { revision, existed } => format!("deleted revision={revision} existed={existed}"),
         Outcome::Conflict { revision, current } => format!("conflict revision={revision} current={current}"),
+        Outcome::OverQuota { revision, bytes, quota_bytes } => {
+            format!("over quota: revision={revision} bytes={bytes} quota_bytes={quota_bytes}")
+        }
         Outcome::Txn(outcome) => show_txn(&outcome),
     }
 }

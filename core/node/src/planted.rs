@@ -5,7 +5,7 @@ use keyspace::{
     codec::{decode_command, encode_command},
 };
 use raft_group::Planted;
-use types::Entry;
+use types::{Contract, Entry};
 
 use crate::node::Node;
 
@@ -16,6 +16,16 @@ impl Node {
             Some(Planted::SessionIgnored) => (u64::MAX, staleness_ms),
             Some(Planted::FreshByHearsay) => (applied, Some(0)),
             _ => (applied, staleness_ms),
+        }
+    }
+
+    /// The contract that a leader with a bug goes by.
+    pub(crate) fn planted_contract(&self, contract: Contract, term: u64) -> Contract {
+        match self.config.planted {
+            Some(Planted::QuotaForgotten) if term.is_multiple_of(2) => {
+                Contract { quota_bytes: None, ..contract }
+            }
+            _ => contract,
         }
     }
 

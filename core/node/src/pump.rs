@@ -75,6 +75,7 @@ impl Node {
             let terms = Terms {
                 once: key.map(|key| self.once(now, group, key, stamped)),
                 seen: request.options.session.clone().without(group.id).without(GroupId::META),
+                quota_bytes: self.quota_of(group),
             };
             stamped |= key.is_some();
             let command = encode_entry(&terms, command);
@@ -111,6 +112,14 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// The group's part of its keyspace's quota.
+    fn quota_of(&self, group: &Group) -> Option<u64> {
+        let contract = self.keyspaces.get(&group.name)?.contract;
+        #[cfg(feature = "planted")]
+        let contract = self.planted_contract(contract, group.raft.term());
+        Some(contract.quota_bytes? / u64::from(contract.shards))
     }
 
     /// What an entry says beside its idempotency key. The first of a proposal tells the time that passed

@@ -20,6 +20,8 @@ pub enum Planted {
     /// Nodes hide from each leader which idempotency keys were used under the leaders before it. A bug
     /// of the node's, not of a group's.
     KeysForgottenByNextLeader,
+    /// Every other leader does not know of quotas. A bug of the node's.
+    QuotaForgotten,
     /// Writes that every replica must have are answered once a majority has them. A bug of the node's.
     AllMeansQuorum,
     /// Causal reads are answered by any replica, whatever the session has seen. A bug of the node's.

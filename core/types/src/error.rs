@@ -22,6 +22,8 @@ pub enum ErrorCode {
     TooStale,
     /// The idempotency key was used with another request.
     IdempotencyKeyReused,
+    /// The keyspace's quota has no room for the write.
+    QuotaExceeded,
     /// There is no such key.
     KeyNotFound,
     /// There is no such keyspace.
@@ -48,6 +50,7 @@ impl ErrorCode {
         ErrorCode::Conflict,
         ErrorCode::TooStale,
         ErrorCode::IdempotencyKeyReused,
+        ErrorCode::QuotaExceeded,
         ErrorCode::KeyNotFound,
         ErrorCode::KeyspaceNotFound,
         ErrorCode::InvalidArgument,
@@ -67,6 +70,7 @@ impl ErrorCode {
             ErrorCode::Conflict => "CONFLICT",
             ErrorCode::TooStale => "TOO_STALE",
             ErrorCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
+            ErrorCode::QuotaExceeded => "QUOTA_EXCEEDED",
             ErrorCode::KeyNotFound => "KEY_NOT_FOUND",
             ErrorCode::KeyspaceNotFound => "KEYSPACE_NOT_FOUND",
             ErrorCode::InvalidArgument => "INVALID_ARGUMENT",

@@ -22,6 +22,7 @@ fn page(code: ErrorCode) -> &'static str {
         ErrorCode::Conflict => page!("CONFLICT"),
         ErrorCode::TooStale => page!("TOO_STALE"),
         ErrorCode::IdempotencyKeyReused => page!("IDEMPOTENCY_KEY_REUSED"),
+        ErrorCode::QuotaExceeded => page!("QUOTA_EXCEEDED"),
         ErrorCode::KeyNotFound => page!("KEY_NOT_FOUND"),
         ErrorCode::KeyspaceNotFound => page!("KEYSPACE_NOT_FOUND"),
         ErrorCode::InvalidArgument => page!("INVALID_ARGUMENT"),

@@ -77,6 +77,7 @@ fn parse_planted(text: &str) -> Result<raft_group::Planted, String> {
         "txn-ignores-compares" => Ok(raft_group::Planted::TxnIgnoresCompares),
         "group-by-count" => Ok(raft_group::Planted::GroupByCount),
         "all-means-quorum" => Ok(raft_group::Planted::AllMeansQuorum),
+        "quota-forgotten" => Ok(raft_group::Planted::QuotaForgotten),
         "session-ignored" => Ok(raft_group::Planted::SessionIgnored),
         "fresh-by-hearsay" => Ok(raft_group::Planted::FreshByHearsay),
         "staleness-hidden" => Ok(raft_group::Planted::StalenessHidden),

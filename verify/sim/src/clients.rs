@@ -16,7 +16,7 @@ use crate::{
     dice::Dice,
     failure::Broken,
     keyed::{Keyed, Try},
-    plan::{CONFIGURED, KEYSPACES, Plan, SHARDED, SHARDS},
+    plan::{CONFIGURED, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS},
     sessions::{Session, Sessions},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
@@ -298,6 +298,13 @@ impl Clients {
             return Err(Broken::safety("one_reply", format!("request {token} was answered twice")));
         };
         let reply = match result {
+            // No answer of the request's own: the same may be sent again. A task of the finale is done by it.
+            Ok(Reply { body: ReplyBody::Outcome(Outcome::OverQuota { .. }), .. }) => {
+                let waiting = self.waiting.get_mut(&token).expect("it was just found");
+                waiting.task = None;
+                let ended = self.lose(now_us, token, Applied::NotApplied);
+                return Ok(Ended { ok: true, ..ended.expect("it was waiting") });
+            }
             Ok(reply) => reply,
             Err(Problem { code: ErrorCode::Conflict, .. }) if matches!(waiting.wish, Wish::Create(_)) => {
                 let waiting = self.waiting.remove(&token).expect("it was just found");
@@ -449,7 +456,13 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
         }
         Wish::Create(idempotency_ttl_s) => {
             let shards = if keyspace == SHARDED { SHARDS } else { 1 };
-            let contract = Contract { idempotency_ttl_s: *idempotency_ttl_s, shards, ..Contract::default() };
+            let quota_bytes = (keyspace == LIMITED).then_some(QUOTA_BYTES);
+            let contract = Contract {
+                idempotency_ttl_s: *idempotency_ttl_s,
+                shards,
+                quota_bytes,
+                ..Contract::default()
+            };
             Op::Catalog(CatalogOp::Create(contract))
         }
         Wish::Range(_) => {

@@ -25,8 +25,8 @@ pub struct Effects {
 struct Model {
     /// Revision after each entry.
     revisions: Vec<u64>,
-    /// Modification revision of each key.
-    rows: BTreeMap<Vec<u8>, u64>,
+    /// Modification revision of each key, and its bytes with its value.
+    rows: BTreeMap<Vec<u8>, (u64, u64)>,
     /// Idempotency keys used.
     used: BTreeSet<Vec<u8>>,
     /// Hash of each value that took effect, and the entry that did it.
@@ -78,28 +78,33 @@ impl Model {
 
     /// Whether the entry changes a row; then the row is changed.
     fn takes_effect(&mut self, group: GroupId, index: u64, data: &[u8]) -> Result<bool, Broken> {
-        let command = match decode_entry(data) {
-            Ok(LogCommand { terms, command }) => {
-                if let Some(once) = terms.once
-                    && !self.used.insert(once.key.as_bytes().to_vec())
-                {
-                    return Ok(false);
-                }
-                command
-            }
-            // The entry with which a leader opens its term.
-            Err(_) => return Ok(false),
-        };
+        // Otherwise it is the entry with which a leader opens its term.
+        let Ok(LogCommand { terms, command }) = decode_entry(data) else { return Ok(false) };
+        let used = terms.once.map(|once| once.key.as_bytes().to_vec());
+        if used.as_ref().is_some_and(|key| self.used.contains(key)) {
+            return Ok(false);
+        }
         let (Command::Put { key, expect, .. } | Command::Delete { key, expect }) = &command else {
             unreachable!("transactions are not read here");
         };
-        let current = self.rows.get(key).copied();
+        let (current, held) = self.rows.get(key).copied().unzip();
         let holds = match *expect {
             Expect::Anything => true,
             Expect::Absent => current.is_none(),
             Expect::Present => current.is_some(),
             Expect::Revision(revision) => current == Some(revision),
         };
+        let held = held.unwrap_or(0);
+        let all: u64 = self.rows.values().map(|(_, bytes)| bytes).sum();
+        let fits =
+            |bytes: u64| terms.quota_bytes.is_none_or(|quota| bytes <= held || all - held + bytes <= quota);
+        if let Command::Put { key, value, .. } = &command
+            && holds
+            && !fits((key.len() + value.len()) as u64)
+        {
+            return Ok(false);
+        }
+        self.used.extend(used);
         match command {
             Command::Put { key, value, .. } if holds => {
                 if group != GroupId::META
@@ -112,7 +117,8 @@ impl Model {
                         ),
                     ));
                 }
-                self.rows.insert(key, self.revision() + 1);
+                let bytes = (key.len() + value.len()) as u64;
+                self.rows.insert(key, (self.revision() + 1, bytes));
                 Ok(true)
             }
             Command::Delete { key, .. } if holds => Ok(self.rows.remove(&key).is_some()),

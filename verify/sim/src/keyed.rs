@@ -13,6 +13,7 @@ use crate::{
     clients::{Clients, Waiting, Wish, in_session, op},
     failure::Broken,
     plan::{KEYSPACES, SECOND},
+    together::{self, TOGETHER},
 };
 
 /// How long a client goes on with one key, in virtual microseconds. With its last request's deadline,
@@ -100,9 +101,13 @@ impl Clients {
         Some(self.tokens)
     }
 
-    /// Another write than this.
+    /// Another write than this, of a value that no other has.
     fn another(&mut self, action: &Action) -> Action {
-        Action::Write { key: action.key().to_string(), value: self.value() }
+        let mut value = self.value().replacen('v', "another", 1);
+        if action.key() == TOGETHER {
+            value.truncate(together::VALUE_BYTES_MAX);
+        }
+        Action::Write { key: action.key().to_string(), value }
     }
 
     /// A request failed. `None`: the operation goes on, or was over before; otherwise, what is known of

@@ -9,7 +9,15 @@ use types::{GroupId, NodeId, Role, WriteBatch};
 use wire::{PeerBody, PeerMessage, message::RaftKind};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{catalog::Catalog, durable::DurableLog, effects::Effects, failure::Broken, host::Host, together};
+use crate::{
+    catalog::Catalog,
+    durable::DurableLog,
+    effects::Effects,
+    failure::Broken,
+    host::Host,
+    plan::{KEYSPACES, LIMITED, QUOTA_BYTES},
+    together,
+};
 
 /// What one node last reported of one group, in this boot.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,6 +122,14 @@ impl Oracle {
         ))
     }
 
+    fn check_quota(&self, node: NodeId, group: GroupId, bytes: u64) -> Result<(), Broken> {
+        if self.catalog.group(KEYSPACES[LIMITED]) != Some(group) || bytes <= QUOTA_BYTES {
+            return Ok(());
+        }
+        let message = format!("node {node} has {bytes} bytes where {QUOTA_BYTES} may be");
+        Err(Broken::safety("quotas_hold", message))
+    }
+
     /// A revision above this one, and when it was first the state of any node: the first of those known.
     pub fn missed(&self, keyspace: &str, shard: u32, revision: u64) -> Option<(u64, u64)> {
         let group = self.catalog.group(keyspace)?.shard(shard);
@@ -135,7 +151,9 @@ impl Oracle {
         for group in process.node.groups() {
             let raft = process.node.raft(group).expect("a group that is listed runs");
             self.check_group(hosts, host, group, raft, &process.node)?;
-            let revision = process.node.group_state(group).revision;
+            let state = process.node.group_state(group);
+            self.check_quota(host.id, group, state.bytes)?;
+            let revision = state.revision;
             self.revisions.entry((group, revision)).or_insert(now_us);
         }
         Ok(())

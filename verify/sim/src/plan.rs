@@ -15,6 +15,10 @@ pub const CONFIGURED: usize = 2;
 pub const SHARDED: usize = 3;
 /// Its shards.
 pub const SHARDS: u32 = 2;
+/// The one that is created with a quota.
+pub const LIMITED: usize = 2;
+/// Its quota.
+pub const QUOTA_BYTES: u64 = 1_000;
 /// Microseconds in a millisecond.
 pub const MS: u64 = 1_000;
 /// Microseconds in a second.

@@ -113,3 +113,11 @@ fn taking_a_majority_for_all_is_caught() {
     assert_eq!(invariant, "receipt_is_true");
     passes_without(seed);
 }
+
+/// Every other leader forgets the quota.
+#[test]
+fn forgetting_a_quota_is_caught() {
+    let (seed, invariant) = catch(Planted::QuotaForgotten, true);
+    assert_eq!(invariant, "quotas_hold");
+    passes_without(seed);
+}

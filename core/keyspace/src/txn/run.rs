@@ -1,42 +1,45 @@
 //! Running a transaction: deciding its compares, then its operations, then writing what they changed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use storage::{GroupState, ReadRows, Row, RowMeta, StoreError, WriteRows};
 use types::GroupId;
 use types::limits::RANGE_ITEMS_MAX;
 
-use super::staged::{Staged, Stop};
+use super::staged::{Change, Staged, Stop};
 use super::{Compare, Keys, Relation, Target, Txn, TxnOp, TxnOutcome, TxnRefusal, TxnResult};
-use crate::apply::{add, subtract};
+use crate::apply::{Bounds, add, subtract};
 use crate::codec::encode_outcome;
 use crate::command::{Item, KeyRange, Outcome};
 
-/// Runs a transaction of the log. `state` takes a new revision if anything changed. One whose encoded
-/// outcome would be longer than `outcome_bytes_max` does nothing.
+/// Runs a transaction of the log. `state` takes a new revision if anything changed. One that would exceed
+/// `bounds` does nothing.
 pub(crate) fn apply(
     rows: &mut dyn WriteRows,
     group: GroupId,
     state: &mut GroupState,
     txn: &Txn,
-    outcome_bytes_max: Option<usize>,
-) -> Result<TxnOutcome, StoreError> {
+    bounds: Bounds,
+) -> Result<Outcome, StoreError> {
     let revision = state.revision + 1;
     let mut staged = Staged::new(rows, group);
     let (succeeded, results) = match run(&mut staged, revision, txn) {
         Ok(done) => done,
         Err(Stop::Refused(refusal)) => {
-            return Ok(TxnOutcome::Refused { revision: state.revision, refusal });
+            return Ok(Outcome::Txn(TxnOutcome::Refused { revision: state.revision, refusal }));
         }
         Err(Stop::Store(error)) => return Err(error),
     };
     let changes = staged.into_changes();
     let changed = changes.values().any(|change| change.old.is_some() || change.new.is_some());
     let after = if changed { revision } else { state.revision };
-    let done = TxnOutcome::Done { revision: after, succeeded, results };
-    if outcome_bytes_max.is_some_and(|max| encode_outcome(&Outcome::Txn(done.clone())).len() > max) {
+    let done = Outcome::Txn(TxnOutcome::Done { revision: after, succeeded, results });
+    if bounds.outcome_bytes_max.is_some_and(|max| encode_outcome(&done).len() > max) {
         let refusal = TxnRefusal::OutcomeTooLarge;
-        return Ok(TxnOutcome::Refused { revision: state.revision, refusal });
+        return Ok(Outcome::Txn(TxnOutcome::Refused { revision: state.revision, refusal }));
+    }
+    if let Some(refused) = bounds.refuse(state, bytes_after(state.bytes, &changes)) {
+        return Ok(refused);
     }
     for (key, change) in changes {
         if change.old.is_none() && change.new.is_none() {
@@ -53,6 +56,15 @@ pub(crate) fn apply(
         }
     }
     Ok(done)
+}
+
+/// Bytes of keys and values once the changes are made.
+fn bytes_after(bytes: u64, changes: &BTreeMap<Vec<u8>, Change>) -> u64 {
+    let of = |key: &[u8], value_bytes: u64| key.len() as u64 + value_bytes;
+    let added =
+        changes.iter().filter_map(|(key, change)| Some(of(key, change.new.as_ref()?.value.len() as u64)));
+    let removed = changes.iter().filter_map(|(key, change)| Some(of(key, change.old?.value_bytes)));
+    (bytes + added.sum::<u64>()).saturating_sub(removed.sum())
 }
 
 /// Answers a transaction that only reads.

@@ -19,7 +19,6 @@ impl Contract {
     /// The first field of a contract that this version cannot keep in a cluster of this many nodes.
     pub fn unsupported(&self, nodes: u32) -> Option<Unsupported> {
         let replicas = self.replicas.unwrap_or(nodes);
-        let quota = self.quota_bytes.map_or_else(|| "none".into(), |bytes| bytes.to_string());
         let kept = [
             (
                 "replication",
@@ -36,7 +35,6 @@ impl Contract {
             ("replicas", replicas == nodes, replicas.to_string(), format!("{nodes}, the number of nodes")),
             ("ack", matches!(self.ack, Ack::Quorum | Ack::All), self.ack.to_string(), "quorum or all".into()),
             ("values", self.values == Values::Register, self.values.to_string(), "register".into()),
-            ("quota_bytes", self.quota_bytes.is_none(), quota, "none".into()),
         ];
         let refused = kept.into_iter().find(|(_, keeps, ..)| !keeps);
         refused.map(|(field, _, asked, works): (_, _, _, String)| Unsupported { field, asked, works })

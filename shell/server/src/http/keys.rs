@@ -113,6 +113,9 @@ pub(super) async fn put(
             Ok(response)
         }
         ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
+        ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) => {
+            Err(over_quota(bytes, quota_bytes, receipt))
+        }
         _ => Err(unexpected().into()),
     }
 }
@@ -139,6 +142,9 @@ pub(super) async fn delete(
             Ok(response)
         }
         ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
+        ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) => {
+            Err(over_quota(bytes, quota_bytes, receipt))
+        }
         _ => Err(unexpected().into()),
     }
 }
@@ -179,6 +185,16 @@ fn conflict(current: u64, receipt: Receipt) -> HttpProblem {
     let next_step = "read the key, decide again, and send the condition that fits what was read";
     let mut problem = Problem::not_applied(ErrorCode::Conflict, message, next_step);
     problem.current_revision = Some(current);
+    HttpProblem::from(problem).with_receipt(receipt)
+}
+
+pub(super) fn over_quota(bytes: u64, quota_bytes: u64, receipt: Receipt) -> HttpProblem {
+    let message = format!(
+        "the write does not fit: {bytes} bytes of keys and values are there, and {quota_bytes} may be (in each shard)"
+    );
+    let next_step =
+        "remove keys, or write a smaller value: what makes the keyspace smaller is always allowed";
+    let problem = Problem::not_applied(ErrorCode::QuotaExceeded, message, next_step);
     HttpProblem::from(problem).with_receipt(receipt)
 }
 

@@ -111,7 +111,7 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::KeyNotFound | ErrorCode::KeyspaceNotFound => StatusCode::NOT_FOUND,
         ErrorCode::InvalidArgument | ErrorCode::UnsupportedVersion => StatusCode::BAD_REQUEST,
-        ErrorCode::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorCode::NoSpace | ErrorCode::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -125,6 +125,7 @@ fn title(code: ErrorCode) -> &'static str {
         ErrorCode::Overloaded => "A limit of queued work is reached",
         ErrorCode::Conflict => "The key is not at the expected revision",
         ErrorCode::IdempotencyKeyReused => "The idempotency key was used with another request",
+        ErrorCode::QuotaExceeded => "The keyspace's quota has no room for the write",
         ErrorCode::KeyNotFound => "There is no such key",
         ErrorCode::KeyspaceNotFound => "There is no such keyspace",
         ErrorCode::InvalidArgument => "The request makes no sense, or is over a limit",

@@ -52,6 +52,9 @@ pub(super) async fn post(
         true => HttpProblem::from(problem).under_key(),
         false => problem.into(),
     })?;
+    if let ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) = body {
+        return Err(keys::over_quota(bytes, quota_bytes, receipt));
+    }
     let (ReplyBody::Outcome(Outcome::Txn(outcome)) | ReplyBody::Answer(QueryAnswer::Txn(outcome))) = body
     else {
         return Err(keys::unexpected().into());
