@@ -201,6 +201,14 @@ impl Requests {
         self.deadlines.range(..=(by_ms, u64::MAX)).map(|(_, id)| *id).collect()
     }
 
+    /// Writes that a leader of the group was sent, and that nobody may be sent again.
+    pub(crate) fn forwarded_for_good(&self, group: GroupId) -> Vec<u64> {
+        let sent = |waiting: &Waiting| matches!(waiting.place, Place::Forwarded(of, _) if of == group);
+        let again = |waiting: &Waiting| waiting.is_query() || waiting.is_once();
+        let found = self.waiting.iter().filter(|(_, waiting)| sent(waiting) && !again(waiting));
+        found.map(|(id, _)| *id).collect()
+    }
+
     /// The parts of a read of all shards.
     pub(crate) fn of_gather(&self, id: u64) -> Vec<u64> {
         let part = |waiting: &Waiting| matches!(waiting.origin, Origin::Gather { id: of, .. } if of == id);

@@ -281,12 +281,12 @@ impl Node {
         }
         let limit_ms = self.config.timing.no_quorum_after_ms;
         let mut lost = Vec::new();
-        for group in self.groups.values_mut() {
+        for (group_id, group) in &mut self.groups {
             if group.leaderless_since_ms.is_some_and(|since| now.mono_ms >= since + limit_ms) {
                 let problem = problems::no_quorum_unknown(&group.name);
-                lost.extend(
-                    std::mem::take(&mut group.proposed).into_values().map(|id| (id, problem.clone())),
-                );
+                let forwarded = self.requests.forwarded_for_good(*group_id);
+                let proposed = std::mem::take(&mut group.proposed).into_values();
+                lost.extend(proposed.chain(forwarded).map(|id| (id, problem.clone())));
             }
         }
         for (id, problem) in lost {

@@ -59,6 +59,22 @@ fn a_copy_that_comes_after_its_leader_was_deposed_is_not_refused() {
 }
 
 #[test]
+fn a_write_that_was_forwarded_is_answered_when_its_node_is_alone() {
+    let (mut cluster, leader, asker, _) = cluster();
+    cluster.cut.insert((leader, asker));
+    let token = cluster.ask(asker, put("k", "v"), 20_000);
+    cluster.isolate(asker);
+    cluster.run_ms(1_000);
+    assert_eq!(cluster.answer(asker, token), None, "a leader may yet be heard of");
+    cluster.run_ms(2_800);
+    let problem = cluster.answer(asker, token).expect("nobody leads here").clone().expect_err("unanswered");
+    assert_eq!((problem.code, problem.applied), (ErrorCode::NoQuorum, Applied::Unknown));
+    cluster.cut.clear();
+    cluster.run_ms(1_000);
+    assert_eq!(revision_of_next(&mut cluster, asker), 2, "it was carried out, as may happen");
+}
+
+#[test]
 fn a_copy_that_comes_after_its_leader_restarted_is_not_refused_as_if_nothing_had_happened() {
     let (mut cluster, leader, asker, _) = cluster();
     cluster.cut.insert((leader, asker));
