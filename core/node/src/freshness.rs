@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 /// Monotonic clocks of two machines differ in speed by less than one part in this many: real ones by less
 /// than one in 5,000.
 pub const DRIFT: u64 = 64;
-/// Proofs kept: those whose index this replica has not reached yet, and the newest that it has.
-const PROOFS_MAX: usize = 16;
+/// Proofs kept: the newest whose index this replica has reached, and of those that it has not, ever fewer the
+/// older they are. However far behind it is, it so keeps some that it reaches next.
+const PROOFS_MAX: usize = 32;
 /// Age of the newest proof at which another is worth asking for, in milliseconds, while stale reads are
 /// served.
 pub const PROOF_EVERY_MS: u64 = 200;
@@ -30,16 +31,22 @@ pub(crate) struct Freshness {
 }
 
 impl Freshness {
-    /// A question asked at this time was answered from a state of at least this index.
-    pub fn prove(&mut self, index: u64, asked_ms: u64) {
+    /// A question asked at this time was answered from a state of at least this index; this replica's is at
+    /// `applied`.
+    pub fn prove(&mut self, index: u64, asked_ms: u64, applied: u64) {
         if self.proofs.back().is_some_and(|(_, newest_ms)| *newest_ms >= asked_ms) {
             return;
         }
         // An answer to a later question can be of an earlier index only by a leader's fault; the greater holds.
         let index = self.proofs.back().map_or(index, |(highest, _)| index.max(*highest));
         self.proofs.push_back((index, asked_ms));
+        let reached = self.proofs.iter().take_while(|(index, _)| *index <= applied).count();
+        self.proofs.drain(..reached.saturating_sub(1));
         if self.proofs.len() > PROOFS_MAX {
-            self.proofs.pop_front();
+            // The first stays, which may be the only one reached, and the newest, which later ones must exceed.
+            let newest = self.proofs.len() - 1;
+            let mut at = 0..;
+            self.proofs.retain(|_| at.next().is_some_and(|at| at % 2 == 0 || at == newest));
         }
     }
 
@@ -70,15 +77,30 @@ mod tests {
     fn a_state_is_as_old_as_the_question_that_it_answers() {
         let mut freshness = Freshness::default();
         assert_eq!(freshness.staleness_ms(100, 5_000), None);
-        freshness.prove(10, 1_000);
-        freshness.prove(20, 3_000);
+        freshness.prove(10, 1_000, 9);
+        freshness.prove(20, 3_000, 9);
         assert_eq!(freshness.staleness_ms(9, 3_640), None, "it has not reached what was proved");
         assert_eq!(freshness.staleness_ms(19, 1_640), Some(640 + 10 + 1));
         assert_eq!(freshness.staleness_ms(20, 3_640), Some(640 + 10 + 1));
-        freshness.prove(30, 2_000);
+        freshness.prove(30, 2_000, 20);
         assert_eq!(freshness.staleness_ms(20, 3_640), Some(651), "a late answer to an early question");
-        freshness.prove(5, 4_000);
+        freshness.prove(5, 4_000, 19);
         assert_eq!(freshness.staleness_ms(19, 4_000), Some(3_000 + 47 + 1), "an index never falls");
+    }
+
+    /// A strong read passed on every millisecond proves more than this replica can have applied; cut off then, it
+    /// still knows how old the state is that it has.
+    #[test]
+    fn a_replica_that_lags_behind_its_proofs_keeps_the_one_that_it_has_reached() {
+        let mut freshness = Freshness::default();
+        freshness.prove(100, 1_000, 100);
+        for ms in 1..=1_000_u64 {
+            let applied = 100 + ms.saturating_sub(50);
+            freshness.prove(100 + ms, 1_000 + ms, applied);
+            assert!(freshness.proofs.len() <= PROOFS_MAX);
+            let staleness_ms = freshness.staleness_ms(applied, 1_000 + ms).expect("it has reached a proof");
+            assert!((50.min(ms)..=200).contains(&staleness_ms), "{staleness_ms} ms at {ms} ms");
+        }
     }
 
     #[test]
@@ -87,7 +109,7 @@ mod tests {
         assert!(freshness.should_ask(1_000));
         assert!(!freshness.should_ask(1_199));
         assert!(freshness.should_ask(1_200));
-        freshness.prove(1, 1_300);
+        freshness.prove(1, 1_300, 1);
         assert!(!freshness.should_ask(1_450));
         assert!(freshness.should_ask(1_500));
     }

@@ -214,7 +214,8 @@ impl Node {
         }
         for (read, index) in output.reads.drain(..) {
             if let Some((asked_ms, ids)) = group.reads.asked.remove(&read) {
-                group.freshness.prove(index, asked_ms);
+                let applied = self.store.state(group.id).applied_index;
+                group.freshness.prove(index, asked_ms, applied);
                 group.reads.confirmed.push_back((index, group.raft.term(), ids));
             }
         }

@@ -124,7 +124,8 @@ impl Node {
         if let Some(group) = self.groups.get_mut(&group) {
             let index = session.seen(group.id);
             if index > 0 {
-                group.freshness.prove(index, sent_ms);
+                let applied = self.store.state(group.id).applied_index;
+                group.freshness.prove(index, sent_ms, applied);
             }
         }
     }

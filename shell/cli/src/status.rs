@@ -96,18 +96,18 @@ pub fn overview(keyspace: &str, endpoints: &[Endpoint], answers: Vec<Result<Valu
     let names = names(&answers);
     let nodes = endpoints.iter().zip(answers).map(|(endpoint, answer)| match answer {
         Ok(mut status) => {
-            let lag = status["node"].as_u64().and_then(|node| lags.get(&node));
-            status["lag_entries"] = json!(lag);
+            let lag = status["node"].as_u64().and_then(|node| lags.get(&node)).copied().unwrap_or_default();
+            (status["lag_entries"], status["lag_ms"]) = (json!(lag.entries), json!(lag.ms));
             status["http"] = json!(endpoint.to_string());
             status
         }
         Err(error) => {
             let node = names.get(&endpoint.to_string());
-            let lag = node.and_then(|node| lags.get(node));
+            let lag = node.and_then(|node| lags.get(node)).copied().unwrap_or_default();
             json!({
             "node": node, "pid": null, "http": endpoint.to_string(), "role": null, "term": null,
-            "commit_index": null, "applied_index": null, "lag_entries": lag, "healthy": false,
-            "error": error.error.to_string(),
+            "commit_index": null, "applied_index": null, "lag_entries": lag.entries, "lag_ms": lag.ms,
+            "healthy": false, "error": error.error.to_string(),
             })
         }
     });
@@ -140,9 +140,17 @@ fn replicas(group: &Value) -> &[Value] {
     group["replicas"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn replica_lags(group: &Value) -> BTreeMap<u64, u64> {
-    let lags = replicas(group).iter().filter_map(|r| Some((r["node"].as_u64()?, r["lag_entries"].as_u64()?)));
-    lags.collect()
+/// How far a replica is behind, as its leader sees it; nothing where no leader says.
+#[derive(Clone, Copy, Default)]
+struct Lag {
+    entries: Option<u64>,
+    ms: Option<u64>,
+}
+
+fn replica_lags(group: &Value) -> BTreeMap<u64, Lag> {
+    let lag =
+        |replica: &Value| Lag { entries: replica["lag_entries"].as_u64(), ms: replica["lag_ms"].as_u64() };
+    replicas(group).iter().filter_map(|replica| Some((replica["node"].as_u64()?, lag(replica)))).collect()
 }
 
 fn has_quorum(leader: u64, group: &Value) -> bool {
@@ -158,14 +166,16 @@ impl Overview {
         let mut table = Table::new();
         let colour = io::stdout().is_terminal();
         table.load_preset(presets::NOTHING);
-        table.set_header(["NODE", "HTTP", "PID", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "HEALTHY"]);
+        table.set_header([
+            "NODE", "HTTP", "PID", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "LAG MS", "HEALTHY",
+        ]);
         for node in &self.nodes {
             let healthy = node["healthy"] == true;
             let mut cells: Vec<Cell> =
                 ["node", "http", "pid", "role", "term", "commit_index", "applied_index"]
                     .map(|field| Cell::new(text(&node[field])))
                     .into();
-            cells.push(Cell::new(text(&node["lag_entries"])));
+            cells.extend(["lag_entries", "lag_ms"].map(|field| Cell::new(text(&node[field]))));
             let verdict = match node["error"].as_str() {
                 Some(error) => format!("no: {error}"),
                 None if healthy => "yes".to_owned(),
@@ -214,7 +224,7 @@ mod tests {
     }
 
     fn replica(node: u64, lag: u64, recent: bool) -> Value {
-        json!({ "node": node, "lag_entries": lag, "recent_active": recent })
+        json!({ "node": node, "lag_entries": lag, "lag_ms": 10 * lag, "recent_active": recent })
     }
 
     #[test]
@@ -224,7 +234,11 @@ mod tests {
             node(1, "leader", 4, json!([replica(0, 5, false), replica(1, 0, true), replica(2, 1, true)]));
         let overview = overview("default", &endpoints(3), vec![old, new, silent()]);
         assert_eq!((overview.leader, overview.quorum), (Some(1), true));
-        assert_eq!(overview.nodes[0]["lag_entries"], 5);
+        assert_eq!(
+            (&overview.nodes[0]["lag_entries"], &overview.nodes[0]["lag_ms"]),
+            (&json!(5), &json!(50))
+        );
+        assert_eq!(overview.nodes[2]["lag_ms"], 10, "also of a node that does not answer");
         assert_eq!((&overview.nodes[2]["healthy"], &overview.nodes[2]["node"]), (&json!(false), &json!(2)));
         assert_eq!(overview.nodes[2]["http"], "http://127.0.0.1:7402");
     }

@@ -15,7 +15,7 @@ use crate::{
     failure::Broken,
     plan::{KEYSPACES, MS},
     process::{JobDone, Logged, Stop, StoreJob},
-    promises, sessions,
+    promises, receipts, sessions,
     world::World,
 };
 use check::Action;
@@ -251,6 +251,7 @@ impl World {
             self.counts.add("audits", audit.into());
             let (wish, waiting_keyspace) = (waiting.wish.clone(), waiting.keyspace);
             let asked = waiting.request.options.ack;
+            receipts::check(&self.oracle, node, waiting, reply)?;
             self.check_receipt(&wish, asked, reply)?;
             if let Wish::Stale { key, read } = &wish {
                 self.counts.add(read_name(*read), 1);

@@ -28,6 +28,7 @@ mod oracle;
 pub mod plan;
 mod process;
 mod promises;
+mod receipts;
 mod rot;
 pub mod runner;
 mod sessions;

@@ -137,6 +137,23 @@ impl Oracle {
         above.map(|((_, newer), seen_us)| (*newer, *seen_us)).min_by_key(|(_, seen_us)| *seen_us)
     }
 
+    /// Who led a group in a term, if anyone was seen to.
+    pub fn leader_of(&self, group: GroupId, term: u64) -> Option<NodeId> {
+        self.leaders.get(&(group, term)).copied()
+    }
+
+    /// A group's revision in the first state seen of this index or a later one.
+    pub fn revision_at(&self, group: GroupId, index: u64) -> Option<u64> {
+        let mut states = self.states.range((group, index)..=(group, u64::MAX));
+        states.next().map(|(_, (revision, _))| *revision)
+    }
+
+    /// This index of a group if it is committed, else 0.
+    pub fn committed_up_to(&self, group: GroupId, index: u64) -> u64 {
+        let later = self.committed.range((group, index)..=(group, u64::MAX)).next();
+        later.map_or(0, |_| index)
+    }
+
     /// Whether any node ever showed a state of this hash.
     pub fn knows_state(&self, group: GroupId, state_hash: u128) -> bool {
         let mut states = self.states.range((group, 0)..=(group, u64::MAX));
