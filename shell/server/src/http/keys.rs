@@ -93,8 +93,8 @@ pub(super) async fn put(
     let deadline = Instant::now() + params::time_limit(&headers)?;
     // A key that makes no sense is refused before a condition that cannot hold.
     let idempotency_key = idempotency::key(&headers)?;
-    let expect = conditions::of_put(&headers)?;
     let options = write_options(&uri, &headers)?;
+    let expect = conditions::of_put(&headers)?;
     let node = state.node()?;
     let mut value = body::read(&state, &headers, body, deadline, VALUE_BYTES_MAX).await?;
     let left = deadline.saturating_duration_since(Instant::now());
@@ -127,10 +127,10 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
     let (keyspace, key) = path::key(&uri)?;
-    let expect = conditions::of_delete(&headers)?;
-    let time_limit = params::time_limit(&headers)?;
     let idempotency_key = idempotency::key(&headers)?;
     let options = write_options(&uri, &headers)?;
+    let expect = conditions::of_delete(&headers)?;
+    let time_limit = params::time_limit(&headers)?;
     let command = Command::Delete { key, expect };
     let Reply { body, receipt } =
         write(state.node()?, keyspace, idempotency_key, command, options, time_limit).await?;

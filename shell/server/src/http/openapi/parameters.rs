@@ -65,7 +65,7 @@ pub(super) const SESSION: Parameter = Parameter {
     name: "Quorate-Session",
     place: "header",
     description: "What the session has seen: the header of the same name of its last answer.",
-    schema: || json!({"type": "string", "pattern": "^[1-9][0-9]{0,9}:[1-9][0-9]{0,9}$", "example": "64:1045"}),
+    schema: || json!({"type": "string", "pattern": "^([1-9][0-9]{0,9}:[1-9][0-9]{0,9})?$", "example": "64:1045"}),
 };
 
 pub(super) const KEY: Parameter = Parameter {
