@@ -74,7 +74,7 @@ fn refuse(shared: &Shared, address: SocketAddr, refusal: &Refusal) {
 async fn serve(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
     let timeouts = &shared.options.timeouts;
     let authenticate = async {
-        handshake::prepare_socket(&stream, timeouts.write)?;
+        handshake::prepare_socket(&stream, timeouts.confirm)?;
         handshake::accept(&shared, stream).await
     };
     let connection = match timeout(timeouts.handshake, authenticate).await {
@@ -87,6 +87,9 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr, perm
     let (peer, link) = (connection.peer, shared.metrics.link(connection.peer));
     link.accepts.add(1);
     tracing::info!(%peer, %address, build = ?connection.hello.build, boot = connection.hello.boot, "a peer connected");
+    if let Some(dialer) = shared.reached_us.get(&peer) {
+        dialer.notify_one();
+    }
     let mut claim = shared.inbound.claim(peer);
     tokio::select! {
         end = receive(&shared, connection, &link) => end.record(peer, &link),

@@ -34,12 +34,12 @@ mod tests {
     fn waits_grow_to_the_bound_and_start_again() {
         let timeouts = PeerTimeouts::default();
         let mut backoff = Backoff::default();
-        for bound_ms in [50, 100, 200, 400, 800, 1_600, 2_000, 2_000] {
+        for bound_ms in [50, 100, 200, 400, 800, 1_000, 1_000, 1_000] {
             assert!(backoff.next(&timeouts) <= Duration::from_millis(bound_ms));
         }
         let longest = (0..64).map(|_| backoff.next(&timeouts)).max().expect("64 waits");
         // Fails once in 2^64 runs.
-        assert!(longest > Duration::from_secs(1), "spread over the whole bound: {longest:?}");
+        assert!(longest > Duration::from_millis(500), "spread over the whole bound: {longest:?}");
         backoff.reset();
         assert!(backoff.next(&timeouts) <= Duration::from_millis(50));
     }

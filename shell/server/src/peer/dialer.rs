@@ -47,6 +47,7 @@ pub async fn run(shared: Arc<Shared>, peer: NodeId, address: String, mut stopped
         }
         tokio::select! {
             () = sleep(backoff.next(timeouts)) => {}
+            () = shared.reached_us[&peer].notified() => {}
             () = until_stopped(&mut stopped) => return,
         }
     }
@@ -88,8 +89,14 @@ impl Dialer<'_> {
 
     async fn dial(&self) -> Result<Connection<impl AsyncRead + AsyncWrite + Unpin + use<>>, DialError> {
         let timeouts = &self.shared.options.timeouts;
-        let stream = self.connect().await?;
-        handshake::prepare_socket(&stream, timeouts.write).map_err(DialError::Connect)?;
+        let stream = loop {
+            tokio::select! {
+                stream = self.connect() => break stream?,
+                // What was sent before the network healed is lost, and would be repeated only later.
+                () = self.shared.reached_us[&self.peer].notified() => {}
+            }
+        };
+        handshake::prepare_socket(&stream, timeouts.confirm).map_err(DialError::Connect)?;
         let dialed = timeout(timeouts.handshake, handshake::dial(self.shared, self.peer, stream)).await;
         Ok(dialed.map_err(|_| Refusal::Timeout)??)
     }

@@ -261,13 +261,13 @@ async fn read_hello(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Resul
     }
 }
 
-/// No delay for small frames; a peer that confirms nothing for `write` is gone, though no packet
+/// No delay for small frames; a peer that confirms nothing for `confirm` is gone, though no packet
 /// says so; a peer that says nothing is asked whether it still is there.
-pub fn prepare_socket(stream: &TcpStream, write: Duration) -> io::Result<()> {
+pub fn prepare_socket(stream: &TcpStream, confirm: Duration) -> io::Result<()> {
     use rustix::net::sockopt;
     let socket = stream.as_fd();
     stream.set_nodelay(true)?;
-    sockopt::set_tcp_user_timeout(socket, u32::try_from(write.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_user_timeout(socket, u32::try_from(confirm.as_millis()).unwrap_or(u32::MAX))?;
     sockopt::set_tcp_keepidle(socket, Duration::from_secs(10))?;
     sockopt::set_tcp_keepintvl(socket, Duration::from_secs(5))?;
     sockopt::set_socket_keepalive(socket, true)?;

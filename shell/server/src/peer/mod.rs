@@ -20,7 +20,12 @@ mod queue;
 
 use std::{collections::BTreeMap, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use types::{ClusterId, NodeId};
 use wire::{
     Features, Hello, PeerMessage,
@@ -62,8 +67,11 @@ pub struct PeerTimeouts {
     pub connect: Duration,
     /// For TLS and both hellos, from the first byte.
     pub handshake: Duration,
-    /// For the network to take, and the peer to confirm, any more bytes of a frame.
+    /// For the network to take any more bytes of a frame.
     pub write: Duration,
+    /// For the peer's system to confirm what was sent. After that the connection is given up, since TCP's own
+    /// repeats come ever more rarely, and would keep a link silent for seconds after its network healed.
+    pub confirm: Duration,
     /// The first wait before dialing again is random below this; each doubles it.
     pub backoff_min: Duration,
     /// Waits are random below this at most.
@@ -73,11 +81,12 @@ pub struct PeerTimeouts {
 impl Default for PeerTimeouts {
     fn default() -> PeerTimeouts {
         PeerTimeouts {
-            connect: Duration::from_secs(2),
+            connect: Duration::from_secs(1),
             handshake: Duration::from_secs(5),
             write: Duration::from_secs(5),
+            confirm: Duration::from_secs(3),
             backoff_min: Duration::from_millis(50),
-            backoff_max: Duration::from_secs(2),
+            backoff_max: Duration::from_secs(1),
         }
     }
 }
@@ -155,6 +164,8 @@ struct Shared {
     options: PeerOptions,
     hello: Hello,
     queues: BTreeMap<NodeId, SendQueue>,
+    /// Told when a peer connected to this node: then it can be reached again, most likely.
+    reached_us: BTreeMap<NodeId, Notify>,
     inbound: Inbound,
     metrics: Arc<PeerMetrics>,
     events: EventSink,
@@ -202,6 +213,7 @@ pub fn start(
             boot: getrandom::u64().map_err(PeerError::Entropy)?,
         },
         queues: options.peers.keys().map(|peer| (*peer, SendQueue::new(metrics.link(*peer)))).collect(),
+        reached_us: options.peers.keys().map(|peer| (*peer, Notify::new())).collect(),
         inbound: Inbound::default(),
         metrics,
         events,

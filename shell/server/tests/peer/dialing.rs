@@ -1,6 +1,8 @@
 //! A node that dials the wrong thing says what it found there.
 
-use server::peer::RefusalKind;
+use std::time::Duration;
+
+use server::peer::{PeerListener, PeerTimeouts, RefusalKind};
 use tokio::io::AsyncWriteExt;
 use types::{ClusterId, NodeId};
 
@@ -65,6 +67,26 @@ async fn nothing_there_and_no_such_name() {
         eventually("a second try", || metrics.links()[&NodeId(peer)].dial_failures.get() >= 2).await;
     }
     node.transport.stop().await;
+}
+
+/// A link that healed in one direction heals at once in the other: nobody waits out a pause of an hour.
+#[tokio::test]
+async fn a_peer_that_reaches_us_is_dialed_at_once() {
+    let certificates = Certificates::new();
+    let one_listens = bind().await;
+    let one_at = one_listens.address();
+    drop(one_listens);
+    let mut patient = options(&certificates, 0, &[(1, one_at)]);
+    let hour = Duration::from_secs(3_600);
+    patient.timeouts = PeerTimeouts { backoff_min: hour, backoff_max: hour, ..patient.timeouts };
+    let zero = Node::start(bind().await, patient);
+    let metrics = zero.transport.handle().metrics();
+    eventually("a failed try", || metrics.links()[&NodeId(1)].dial_failures.get() == 1).await;
+    let one_listens = PeerListener::bind(one_at).await.expect("the port is free again");
+    let one = Node::start(one_listens, options(&certificates, 1, &[(0, zero.transport.address())]));
+    eventually("a connection", || metrics.links()[&NodeId(1)].connects.get() == 1).await;
+    one.transport.stop().await;
+    zero.transport.stop().await;
 }
 
 #[test]
