@@ -2,6 +2,7 @@
 //!
 //! Nothing here performs I/O, reads a clock or allocates without a stated bound.
 
+pub mod clock;
 pub mod contract;
 pub mod entry;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod session;
 pub mod shard;
 pub mod time;
 
+pub use clock::{Hlc, HybridClock};
 pub use contract::Contract;
 pub use entry::{Entry, GroupWrite, HardState, LogPosition, WriteBatch, WriteSeq};
 pub use error::{Applied, ErrorCode, Problem};
