@@ -7,7 +7,7 @@ use keyspace::codec::{
     encode_outcome, encode_query,
 };
 use prost::Message;
-use types::{Acks, Applied, ErrorCode, Guarantee, NodeId, Problem, Receipt, Role};
+use types::{Acks, Applied, ErrorCode, Guarantee, Hlc, NodeId, Problem, Receipt, Role};
 
 use crate::api::{Op, Options, Reply, ReplyBody, Request};
 
@@ -100,6 +100,8 @@ struct WireReceipt {
     deduplicated: bool,
     #[prost(string, tag = "15")]
     session: String,
+    #[prost(fixed64, tag = "50")]
+    hlc: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -226,6 +228,7 @@ fn encode_receipt(receipt: &Receipt) -> WireReceipt {
         delivered: receipt.delivered.name().into(),
         deduplicated: receipt.deduplicated,
         session: receipt.session.to_string(),
+        hlc: receipt.hlc.0,
     }
 }
 
@@ -250,6 +253,8 @@ fn decode_receipt(wire: WireReceipt) -> Result<Receipt, DecodeError> {
         attempts: wire.attempts,
         deduplicated: wire.deduplicated,
         session: wire.session.parse().map_err(|_| malformed("a receipt's session token"))?,
+        hlc: Hlc(wire.hlc),
+        degraded: None,
         shards: None,
     })
 }

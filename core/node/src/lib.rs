@@ -14,6 +14,7 @@ mod gather;
 mod group;
 mod hand_over;
 mod held;
+mod hlc;
 mod lag;
 mod meta;
 mod node;

@@ -9,13 +9,14 @@ use storage::{
     GroupState, ReadRows, ScrubJob, Store, StoreError,
     wal::{Recovered, RecoveredGroup},
 };
-use types::{Contract, ErrorCode, GroupId, HardState, LogPosition, NodeId, Now, Problem};
+use types::{Contract, ErrorCode, GroupId, HardState, Hlc, LogPosition, NodeId, Now, Problem};
 
 use crate::{
     api::{Fatal, Input, NodeConfig, NodeEvent, Output},
     catalog::{Catalog, KeyspaceInfo},
     gather::Gathers,
     group::Group,
+    hlc::NodeClock,
     problems,
     requests::{Origin, Requests},
     snapshots::Sending,
@@ -48,6 +49,7 @@ impl Keyspace {
 pub struct Node {
     pub(crate) config: NodeConfig,
     pub(crate) boot: u64,
+    pub(crate) clock: NodeClock,
     pub(crate) store: Store,
     pub(crate) groups: BTreeMap<GroupId, Group>,
     pub(crate) keyspaces: BTreeMap<String, Keyspace>,
@@ -83,6 +85,7 @@ impl Node {
         let batch_bytes_max = (config.limits.segment_bytes / 4).clamp(1, 8 * 1024 * 1024);
         let mut node = Node {
             boot,
+            clock: NodeClock::default(),
             store,
             groups: BTreeMap::new(),
             keyspaces: BTreeMap::new(),
@@ -112,9 +115,13 @@ impl Node {
     /// # Errors
     /// [`Fatal`]: stop the process and keep the files.
     pub fn handle(&mut self, now: Now, input: Input) -> Result<(), Fatal> {
+        self.clock.set_wall(now);
         match input {
             Input::Tick => self.on_tick(now)?,
-            Input::Peer { from, message } => self.on_peer(now, from, message)?,
+            Input::Peer { from, message } => {
+                self.clock.observe(Hlc(message.hlc));
+                self.on_peer(now, from, message)?;
+            }
             Input::PeerDown(peer) => self.on_peer_down(peer),
             Input::Client { token, request, deadline_ms } => {
                 self.take_request(Origin::Client { token }, request, None, deadline_ms, 1);
@@ -142,6 +149,7 @@ impl Node {
     /// # Errors
     /// [`Fatal`]: stop the process and keep the files.
     pub fn poll(&mut self, now: Now, out: &mut Vec<Output>) -> Result<(), Fatal> {
+        self.clock.set_wall(now);
         // First, so that requests that a change of leaders set free find the new one in this poll.
         self.each_group(|node, group| {
             node.follow_role(now, group);
@@ -154,6 +162,7 @@ impl Node {
         self.expire(now);
         self.answer_created(now);
         self.begin_checkpoint(now);
+        self.stamp_messages();
         out.append(&mut self.outbox);
         out.extend(self.writes.drain().into_iter().map(Output::Write));
         Ok(())
@@ -322,6 +331,8 @@ impl Node {
             groups: self.groups.values().map(|group| self.group_status(now, group)).collect(),
             pending_requests: self.requests.len() as u64,
             disk_has_space: self.entries_accepted,
+            hlc: self.clock.last(),
+            hlc_refused: self.clock.refused(),
         }
     }
 
@@ -362,7 +373,7 @@ impl Node {
     }
 
     pub(crate) fn send(&mut self, group: GroupId, to: NodeId, body: wire::PeerBody) {
-        let message = wire::PeerMessage { group: group.0, body: Some(body) };
+        let message = wire::PeerMessage { group: group.0, body: Some(body), ..Default::default() };
         self.outbox.push(Output::Send { to, message });
     }
 

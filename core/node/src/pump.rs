@@ -74,7 +74,7 @@ impl Node {
             };
             let terms = Terms {
                 once: key.map(|key| self.once(now, group, key, stamped)),
-                seen: request.options.session.clone().without(group.id).without(GroupId::META),
+                seen: request.options.session.clone().without(group.id).without(GroupId::META).without_hlc(),
                 quota_bytes: self.quota_of(group),
             };
             stamped |= key.is_some();
@@ -299,6 +299,10 @@ impl Node {
         acks: Acks,
         deduplicated: bool,
     ) {
+        if self.requests.get(id).is_none() {
+            return;
+        }
+        let hlc = self.answer_hlc();
         let Some(waiting) = self.requests.get(id) else { return };
         let receipt = Receipt {
             keyspace: waiting.request.keyspace.clone(),
@@ -308,7 +312,9 @@ impl Node {
                 Guarantee::Linearizable
             },
             delivered: Guarantee::Linearizable,
-            session: self.session_after(waiting, group, index),
+            session: self.session_after(waiting, group, index, hlc),
+            hlc,
+            degraded: None,
             revision: Some(revision_of(&body)),
             staleness_ms: Some(0),
             acks,

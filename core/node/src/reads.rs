@@ -5,7 +5,7 @@
 
 use keyspace::{Query, Txn};
 use storage::ReadRows;
-use types::{Acks, GroupId, Guarantee, Now, Receipt, Role, SessionToken, contract::Read};
+use types::{Acks, GroupId, Guarantee, Hlc, Now, Receipt, Role, SessionToken, contract::Read};
 
 use crate::{
     api::{Fatal, Op, Options, Reply, ReplyBody, Request},
@@ -60,6 +60,7 @@ impl Node {
         group: GroupId,
         delivered: Guarantee,
     ) -> Result<(), Fatal> {
+        let hlc = self.answer_hlc();
         let Some(waiting) = self.requests.get(id) else { return Ok(()) };
         let Op::Query(query) = &waiting.request.op else { unreachable!("only queries are read") };
         let answer = keyspace::answer(&self.store, group, query)?;
@@ -73,7 +74,9 @@ impl Node {
             keyspace: waiting.request.keyspace.clone(),
             requested: self.read_level(waiting).guarantee(),
             delivered,
-            session: self.session_after(waiting, &self.groups[&group], applied),
+            session: self.session_after(waiting, &self.groups[&group], applied, hlc),
+            hlc,
+            degraded: None,
             revision: Some(answer.revision()),
             staleness_ms,
             acks: Acks { required: 0, got: 0, of, durable: 0 },
@@ -89,9 +92,17 @@ impl Node {
         Ok(())
     }
 
-    /// The token of a session that sees a group's state at this index, with what it depends on.
-    pub(crate) fn session_after(&self, waiting: &Waiting, group: &Group, index: u64) -> SessionToken {
+    /// The token of a session that sees a group's state at this index, with what it depends on, in an answer of
+    /// this time.
+    pub(crate) fn session_after(
+        &self,
+        waiting: &Waiting,
+        group: &Group,
+        index: u64,
+        hlc: Hlc,
+    ) -> SessionToken {
         let mut session = waiting.request.options.session.clone();
+        session.see_hlc(hlc);
         // The cluster's own facts are read strongly, whoever asks.
         if group.id != GroupId::META {
             session.see(group.id, index);

@@ -98,6 +98,7 @@ impl Node {
             }
         };
         let valid = valid.and_then(|()| request.options.validate());
+        self.clock.observe(request.options.session.hlc());
         let limit = self.config.limits.pending_requests_max;
         if let Err(problem) = valid {
             self.reply(origin, Err(problem));

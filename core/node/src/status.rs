@@ -1,7 +1,7 @@
 //! What a node knows of itself, for `status`, metrics and the simulator's checks.
 
 use serde::Serialize;
-use types::{GroupId, NodeId, Role};
+use types::{GroupId, Hlc, NodeId, Role};
 
 /// One node's view of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,6 +16,10 @@ pub struct NodeStatus {
     pub pending_requests: u64,
     /// Whether client writes are accepted as far as disk space goes.
     pub disk_has_space: bool,
+    /// Its hybrid logical clock.
+    pub hlc: Hlc,
+    /// Timestamps that peers and sessions brought and that were too far ahead of its wall clock to be followed.
+    pub hlc_refused: u64,
 }
 
 /// One group on one node.

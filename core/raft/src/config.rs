@@ -30,6 +30,8 @@ pub enum Planted {
     FreshByHearsay,
     /// The receipt of an eventual read says that its answer is new. A bug of the node's.
     StalenessHidden,
+    /// The timestamp of a receipt is the wall clock's reading. A bug of the node's.
+    HlcIsWallClock,
 }
 
 /// One group's configuration on one node.

@@ -19,7 +19,7 @@ pub use entry::{Entry, GroupWrite, HardState, LogPosition, WriteBatch, WriteSeq}
 pub use error::{Applied, ErrorCode, Problem};
 pub use ids::{ClusterId, GroupId, NodeId};
 pub use limits::Limits;
-pub use receipt::{Acks, Guarantee, Receipt, Role};
+pub use receipt::{Acks, Degraded, Guarantee, Receipt, Role};
 pub use session::SessionToken;
 pub use shard::shard_of;
 pub use time::Now;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, SessionToken};
+use crate::{Hlc, NodeId, SessionToken};
 
 /// The consistency that an answer was asked for, or kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +72,15 @@ pub struct Acks {
     pub durable: u32,
 }
 
+/// Since when, and why, a keyspace keeps less than its contract promises without faults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degraded {
+    /// Milliseconds since the Unix epoch, by the clock of the node that answers.
+    pub since_ms: u64,
+    /// For a person.
+    pub reason: String,
+}
+
 /// What one answer guarantees. The JSON form is the `Quorate-Receipt` header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -84,6 +93,14 @@ pub struct Receipt {
     /// What the session has seen, with this answer: to be sent with its next request.
     #[serde(default)]
     pub session: SessionToken,
+    /// When it was answered, by the hybrid clock of the node that did: greater than that of all answers of
+    /// which the request's session knew, but for those too far ahead of that node's wall clock
+    /// ([`crate::clock::HLC_DRIFT_MS_MAX`]). Nothing is decided by it.
+    #[serde(default)]
+    pub hlc: Hlc,
+    /// Set of an answer given in a degraded state. Keyspaces that refuse without a majority have none.
+    #[serde(default)]
+    pub degraded: Option<Degraded>,
     /// The keyspace's revision that the answer reflects; `None` of a write that was answered before it was
     /// applied.
     pub revision: Option<u64>,
@@ -125,6 +142,8 @@ impl Receipt {
                 durable: one.acks.durable.min(other.acks.durable),
             },
             attempts: one.attempts.max(other.attempts),
+            hlc: one.hlc.max(other.hlc),
+            degraded: one.degraded.or(other.degraded),
             delivered: one.delivered.max(other.delivered),
             session: {
                 let mut session = one.session;

@@ -9,20 +9,38 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use crate::{ErrorCode, GroupId, Problem, limits::GROUPS_MAX};
+use crate::{ErrorCode, GroupId, Hlc, Problem, limits::GROUPS_MAX};
 
 /// Most groups that one token names: all that a cluster can have.
 pub const SESSION_GROUPS_MAX: usize = GROUPS_MAX as usize + 1;
 
-/// See the module. As text: `group:index` pairs by rising group, as in `64:1045,128:77`; empty for a session
-/// that has seen nothing.
+/// See the module. As text: `group:index` pairs by rising group, then the timestamp behind an `@`, as in
+/// `64:1045,128:77@1763990000123.00007`; empty for a session that has seen nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SessionToken(BTreeMap<GroupId, u64>);
+pub struct SessionToken {
+    seen: BTreeMap<GroupId, u64>,
+    hlc: Hlc,
+}
 
 impl SessionToken {
     /// The index seen of a group; 0 when nothing was.
     pub fn seen(&self, group: GroupId) -> u64 {
-        self.0.get(&group).copied().unwrap_or(0)
+        self.seen.get(&group).copied().unwrap_or(0)
+    }
+
+    /// The greatest timestamp told; [`Hlc::ZERO`] when none was.
+    pub fn hlc(&self) -> Hlc {
+        self.hlc
+    }
+
+    /// Notes that this timestamp was told.
+    pub fn see_hlc(&mut self, hlc: Hlc) {
+        self.hlc = self.hlc.max(hlc);
+    }
+
+    /// What was seen of groups alone.
+    pub fn without_hlc(self) -> SessionToken {
+        SessionToken { hlc: Hlc::ZERO, ..self }
     }
 
     /// Notes that the effect of this index was seen. Answers whether that was news.
@@ -30,7 +48,7 @@ impl SessionToken {
         if index <= self.seen(group) {
             return false;
         }
-        self.0.insert(group, index);
+        self.seen.insert(group, index);
         true
     }
 
@@ -39,22 +57,23 @@ impl SessionToken {
         for (group, index) in other.iter() {
             self.see(group, index);
         }
+        self.see_hlc(other.hlc);
     }
 
     /// Without one group.
     pub fn without(mut self, group: GroupId) -> SessionToken {
-        self.0.remove(&group);
+        self.seen.remove(&group);
         self
     }
 
     /// Groups with the index seen of each, by rising group.
     pub fn iter(&self) -> impl Iterator<Item = (GroupId, u64)> + '_ {
-        self.0.iter().map(|(group, index)| (*group, *index))
+        self.seen.iter().map(|(group, index)| (*group, *index))
     }
 
     /// Whether nothing was seen.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.seen.is_empty() && self.hlc == Hlc::ZERO
     }
 
     /// Checks that it may travel.
@@ -62,12 +81,12 @@ impl SessionToken {
     /// # Errors
     /// `INVALID_ARGUMENT` with more than [`SESSION_GROUPS_MAX`] groups.
     pub fn validate(&self) -> Result<(), Problem> {
-        if self.0.len() <= SESSION_GROUPS_MAX {
+        if self.seen.len() <= SESSION_GROUPS_MAX {
             return Ok(());
         }
         Err(Problem::not_applied(
             ErrorCode::InvalidArgument,
-            format!("the session token names {} groups, more than {SESSION_GROUPS_MAX}", self.0.len()),
+            format!("the session token names {} groups, more than {SESSION_GROUPS_MAX}", self.seen.len()),
             "use a session for fewer keyspaces",
         ))
     }
@@ -89,14 +108,15 @@ impl fmt::Display for SessionToken {
             let comma = if number == 0 { "" } else { "," };
             write!(f, "{comma}{group}:{index}")?;
         }
-        Ok(())
+        if self.hlc == Hlc::ZERO { Ok(()) } else { write!(f, "@{}", self.hlc) }
     }
 }
 
 /// The text is no session token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a session token is pairs of group and index as in 64:1045,128:77, at most {SESSION_GROUPS_MAX}, by rising group"
+    "a session token is pairs of group and index by rising group, at most {SESSION_GROUPS_MAX}, and perhaps a \
+     timestamp, as in 64:1045,128:77@1763990000123.00007"
 )]
 pub struct SessionTokenError;
 
@@ -105,7 +125,14 @@ impl FromStr for SessionToken {
 
     fn from_str(text: &str) -> Result<SessionToken, SessionTokenError> {
         let mut seen = BTreeMap::new();
-        for pair in text.split(',').filter(|_| !text.is_empty()) {
+        let (pairs, hlc) = match text.split_once('@') {
+            Some((pairs, hlc)) => (pairs, hlc.parse().map_err(|_| SessionTokenError)?),
+            None => (text, Hlc::ZERO),
+        };
+        if text.contains('@') && hlc == Hlc::ZERO {
+            return Err(SessionTokenError);
+        }
+        for pair in pairs.split(',').filter(|_| !pairs.is_empty()) {
             let (group, index) = pair.split_once(':').ok_or(SessionTokenError)?;
             let (group, index) = (number(group)?, number(index)?);
             let rises = seen.last_key_value().is_none_or(|(last, _): (&GroupId, _)| last.0 < group);
@@ -114,7 +141,7 @@ impl FromStr for SessionToken {
             }
             seen.insert(GroupId(group), index);
         }
-        Ok(SessionToken(seen))
+        Ok(SessionToken { seen, hlc })
     }
 }
 
@@ -142,7 +169,14 @@ mod tests {
 
     #[test]
     fn a_token_is_its_text() {
-        for text in ["", "64:1", "1:18446744073709551615,64:1045,128:77"] {
+        let good = [
+            "",
+            "64:1",
+            "1:18446744073709551615,64:1045,128:77",
+            "@1763990000123.00007",
+            "64:1,128:2@1763990000123.00007",
+        ];
+        for text in good {
             assert_eq!(text.parse::<SessionToken>().expect("it is one").to_string(), text);
         }
         let bad = [
@@ -161,6 +195,10 @@ mod tests {
             "64:1 ",
             "a:1",
             "64:18446744073709551616",
+            "64:1@",
+            "64:1@0.00000",
+            "64:1@17.7",
+            "64:1,@1763990000123.00007",
         ];
         for text in bad {
             assert!(text.parse::<SessionToken>().is_err(), "{text:?}");
@@ -177,6 +215,9 @@ mod tests {
         assert_eq!(one.to_string(), "1:5,2:9,3:8");
         assert!(!one.see(GroupId(2), 9));
         assert_eq!((one.seen(GroupId(2)), one.seen(GroupId(4))), (9, 0));
-        assert_eq!(one.without(GroupId(2)).to_string(), "1:5,3:8");
+        one.join(&"@1000.00007".parse().unwrap());
+        one.join(&"3:1@1000.00006".parse().unwrap());
+        assert_eq!(one.clone().without(GroupId(2)).to_string(), "1:5,3:8@1000.00007");
+        assert_eq!(one.without_hlc().to_string(), "1:5,2:9,3:8");
     }
 }

@@ -52,7 +52,12 @@ fn the_page_shows_the_script() {
     for (name, event) in &run.events {
         let row = format!(
             "| {name} | {} | {} | {} | {} | {} | {} |",
-            event.node, event.what, event.wall_ms, event.lamport, event.hlc, event.version.past_with_dot()
+            event.node,
+            event.what,
+            event.wall_ms,
+            event.lamport,
+            event.hlc,
+            event.version.past_with_dot()
         );
         assert!(page.contains(&row), "the page has no row\n{row}");
         for value in [event.lamport.to_string(), event.hlc.to_string(), event.version.past_with_dot()] {

@@ -10,6 +10,10 @@ pub struct PeerMessage {
     /// What is said. Absent when a newer peer says something unknown: ignored, and counted.
     #[prost(oneof = "PeerBody", tags = "2, 3, 4, 5, 6")]
     pub body: Option<PeerBody>,
+    /// The sender's hybrid logical clock ([`types::Hlc`]) as it sent it; 0 when it says none. Whatever it is, the
+    /// message counts.
+    #[prost(fixed64, tag = "50")]
+    pub hlc: u64,
 }
 
 /// The kinds of message.

@@ -20,12 +20,12 @@ fn raft(entries: Vec<WireEntry>) -> PeerMessage {
         entries,
         ..Default::default()
     };
-    PeerMessage { group: 1, body: Some(PeerBody::Raft(body)) }
+    PeerMessage { group: 1, body: Some(PeerBody::Raft(body)), ..Default::default() }
 }
 
 fn forward(request: Vec<u8>) -> PeerMessage {
     let body = Forward { id: 3, timeout_ms: 500, request: request.into(), attempt: 1, ..Default::default() };
-    PeerMessage { group: 2, body: Some(PeerBody::Forward(body)) }
+    PeerMessage { group: 2, body: Some(PeerBody::Forward(body)), ..Default::default() }
 }
 
 fn any_bytes() -> impl Strategy<Value = Bytes> {
@@ -79,7 +79,11 @@ fn any_message() -> impl Strategy<Value = PeerMessage> {
             done: true
         })),
     ];
-    (any::<u64>(), prop::option::of(body)).prop_map(|(group, body)| PeerMessage { group, body })
+    (any::<u64>(), any::<u64>(), prop::option::of(body)).prop_map(|(group, hlc, body)| PeerMessage {
+        group,
+        body,
+        hlc,
+    })
 }
 
 /// All frames in `bytes`, fed in pieces of the given sizes, over and over.

@@ -77,6 +77,7 @@ impl World {
             return Ok(());
         }
         waiting.delivered = Some(host.boot);
+        self.times.on_request(token);
         let (request, timeout_ms) = (waiting.request.clone(), waiting.timeout_ms);
         self.queue.push(self.overdue_us(node, timeout_ms), Event::Overdue { node, token });
         let deadline_ms = now.mono_ms + timeout_ms;
@@ -94,7 +95,9 @@ impl World {
     /// Hands an event to a node, and sees to it that it is polled soon.
     fn input(&mut self, node: NodeId, input: Input) -> Result<(), Stop> {
         let now = self.now(node);
-        let Some(process) = &mut self.hosts[node.0 as usize].process else { return Ok(()) };
+        let host = &mut self.hosts[node.0 as usize];
+        let Some(process) = &mut host.process else { return Ok(()) };
+        self.times.on_clock(node, host.boot, now.wall_ms);
         self.trace.line(self.now_us, format_args!("node {node} <- {}", Brief(&input)));
         process.node.handle(now, input).map_err(fatal)?;
         if !process.poll_due {
@@ -107,7 +110,9 @@ impl World {
 
     fn poll(&mut self, node: NodeId) -> Result<(), Stop> {
         let now = self.now(node);
-        let Some(process) = &mut self.hosts[node.0 as usize].process else { return Ok(()) };
+        let host = &mut self.hosts[node.0 as usize];
+        let Some(process) = &mut host.process else { return Ok(()) };
+        self.times.on_clock(node, host.boot, now.wall_ms);
         process.poll_due = false;
         let mut outputs = Vec::new();
         process.node.poll(now, &mut outputs).map_err(fatal)?;
@@ -252,6 +257,9 @@ impl World {
             let (wish, waiting_keyspace) = (waiting.wish.clone(), waiting.keyspace);
             let asked = waiting.request.options.ack;
             receipts::check(&self.oracle, node, waiting, reply)?;
+            if !matches!(reply.body, ReplyBody::Catalog(_)) {
+                self.times.on_reply(token, &waiting.request.options.session, &reply.receipt)?;
+            }
             self.check_receipt(&wish, asked, reply)?;
             if let Wish::Stale { key, read } = &wish {
                 self.counts.add(read_name(*read), 1);

@@ -32,6 +32,7 @@ mod receipts;
 mod rot;
 pub mod runner;
 mod sessions;
+mod times;
 mod together;
 mod trace;
 mod transfer;

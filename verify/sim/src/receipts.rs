@@ -81,6 +81,7 @@ fn judge(receipt: &Receipt, keyspace: &str, truth: &Truth) -> Result<(), &'stati
             receipt.revision.zip(truth.revision).is_none_or(|(claimed, there)| claimed <= there),
             "revision: beyond the state that was read",
         ),
+        (receipt.degraded.is_none(), "degraded: no keyspace here is"),
     ];
     match claims.into_iter().find(|(holds, _)| !holds) {
         Some((_, what)) => Err(what),
@@ -90,7 +91,7 @@ fn judge(receipt: &Receipt, keyspace: &str, truth: &Truth) -> Result<(), &'stati
 
 #[cfg(test)]
 mod tests {
-    use types::{Acks, GroupId};
+    use types::{Acks, Degraded, GroupId};
 
     use super::*;
 
@@ -99,7 +100,9 @@ mod tests {
             keyspace: "default".into(),
             requested: Guarantee::Eventual,
             delivered: Guarantee::Eventual,
-            session: "64:9,128:3".parse().expect("a token"),
+            session: "64:9,128:3@1000.00007".parse().expect("a token"),
+            hlc: "1000.00007".parse().expect("a timestamp"),
+            degraded: None,
             revision: Some(7),
             staleness_ms: None,
             acks: Acks { required: 0, got: 0, of: 3, durable: 0 },
@@ -148,6 +151,10 @@ mod tests {
             (further, "session"),
             (unheard_of, "session"),
             (Receipt { revision: Some(8), ..receipt() }, "revision"),
+            (
+                Receipt { degraded: Some(Degraded { since_ms: 1, reason: String::new() }), ..receipt() },
+                "degraded",
+            ),
         ];
         for (receipt, field) in broken {
             let caught = judge(&receipt, "default", &truth()).expect_err(field);

@@ -17,6 +17,7 @@ use crate::{
     oracle::Oracle,
     plan::{CONFIGURED, KEYSPACES, MS, Plan, SECOND},
     process::Stop,
+    times::Times,
     trace::Trace,
 };
 
@@ -73,6 +74,7 @@ pub struct World {
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) oracle: Oracle,
+    pub(crate) times: Times,
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
     pub(crate) stage: Stage,
@@ -96,6 +98,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     };
     world.counts.simulated_us = world.now_us;
     world.counts.add("elections", world.oracle.elections);
+    world.counts.add("times_followed", world.times.followed);
     world.counts.add("effects_checked", world.oracle.effects.checked);
     let trace_hash = world.trace.hash();
     Outcome { seed, verdict, trace_hash, trace: world.trace.into_text(), counts: world.counts }
@@ -114,6 +117,7 @@ impl World {
             network: Network::new(dice.fork(), plan.network),
             clients: Clients::new(dice.fork(), &plan),
             oracle: Oracle::new(!options.outcomes_only),
+            times: Times::default(),
             options: options.clone(),
             dice,
             now_us: 0,

@@ -114,6 +114,14 @@ fn taking_a_majority_for_all_is_caught() {
     passes_without(seed);
 }
 
+/// A receipt's timestamp is what the wall clock says, which jumps back.
+#[test]
+fn taking_the_wall_clock_for_the_order_of_events_is_caught() {
+    let (seed, invariant) = catch(Planted::HlcIsWallClock, true);
+    assert_eq!(invariant, "hlc_follows_causality");
+    passes_without(seed);
+}
+
 /// Every other leader forgets the quota.
 #[test]
 fn forgetting_a_quota_is_caught() {

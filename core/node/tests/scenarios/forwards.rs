@@ -108,7 +108,7 @@ fn a_late_refusal_of_one_try_does_not_answer_the_next() {
         _ => None,
     });
     let refusal = ForwardReply { id: first.id, ..refusal.expect("it was refused") };
-    let refusal = PeerMessage { group: 1, body: Some(PeerBody::ForwardReply(refusal)) };
+    let refusal = PeerMessage { group: 1, body: Some(PeerBody::ForwardReply(refusal)), ..Default::default() };
 
     cluster.inject(leader, asker, refusal.clone());
     cluster.run_ms(100);

@@ -50,7 +50,7 @@ fn caught_chunk(cluster: &mut Cluster, leader: NodeId, lagging: NodeId) -> (Peer
 }
 
 fn with(message: &PeerMessage, chunk: SnapshotChunk) -> PeerMessage {
-    PeerMessage { group: message.group, body: Some(PeerBody::SnapshotChunk(chunk)) }
+    PeerMessage { body: Some(PeerBody::SnapshotChunk(chunk)), ..message.clone() }
 }
 
 fn assert_catches_up(cluster: &mut Cluster, leader: NodeId, lagging: NodeId) {

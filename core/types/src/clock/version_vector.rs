@@ -169,9 +169,7 @@ impl VersionVector {
         VersionVector::from_rising(pairs.iter().map(|[actor, counter]| (number(*actor), number(*counter))))
     }
 
-    fn from_rising(
-        pairs: impl Iterator<Item = (u64, u64)>,
-    ) -> Result<VersionVector, VersionVectorError> {
+    fn from_rising(pairs: impl Iterator<Item = (u64, u64)>) -> Result<VersionVector, VersionVectorError> {
         let mut vector = VersionVector::default();
         for (actor, counter) in pairs {
             let rises = vector.0.last_key_value().is_none_or(|(last, _)| *last < actor);

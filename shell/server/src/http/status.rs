@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use node::{GroupStatus, NodeStatus};
 use serde::Serialize;
-use types::{NodeId, Role};
+use types::{Hlc, NodeId, Role};
 
 use super::{AppState, HttpProblem};
 use crate::config::{KEYSPACE_DEFAULT, Member};
@@ -25,6 +25,8 @@ pub(super) struct Status {
     applied_index: Option<u64>,
     pending_requests: u64,
     disk_has_space: bool,
+    hlc: Hlc,
+    hlc_refused: u64,
     members: Vec<Listed>,
     groups: Vec<GroupStatus>,
 }
@@ -58,6 +60,8 @@ pub(super) async fn status(State(state): State<AppState>) -> Result<Json<Status>
         applied_index: group.map(|group| group.applied_index),
         pending_requests: status.pending_requests,
         disk_has_space: status.disk_has_space,
+        hlc: status.hlc,
+        hlc_refused: status.hlc_refused,
         members: status.members.iter().map(|id| listed(*id, own(*id), &state)).collect(),
         groups: status.groups,
     }))

@@ -47,6 +47,7 @@ pub(crate) struct GroupMetrics {
     staleness_ms: PerGroup,
     pending_requests: Gauge,
     disk_has_space: Gauge,
+    hlc_refused: Gauge,
 }
 
 impl GroupMetrics {
@@ -75,12 +76,15 @@ impl GroupMetrics {
         registry.register("pending_requests", "Client requests waiting", metrics.pending_requests.clone());
         let space = "Whether writes are accepted as far as disk space goes";
         registry.register("disk_has_space", space, metrics.disk_has_space.clone());
+        let refused = "Timestamps of peers and sessions too far ahead of the wall clock to be followed";
+        registry.register("hlc_refused_timestamps", refused, metrics.hlc_refused.clone());
         metrics
     }
 
     pub(crate) fn update(&self, status: &NodeStatus) {
         self.pending_requests.set(status.pending_requests as i64);
         self.disk_has_space.set(status.disk_has_space.into());
+        self.hlc_refused.set(status.hlc_refused as i64);
         // Only a leader knows of lag: what an earlier leadership left here would be wrong.
         self.lag_entries.clear();
         self.lag_ms.clear();

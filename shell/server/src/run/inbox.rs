@@ -165,7 +165,7 @@ mod tests {
 
     fn message(bytes: usize) -> PeerMessage {
         let reply = wire::message::ForwardReply { id: 1, reply: vec![0; bytes].into(), ..Default::default() };
-        PeerMessage { group: 1, body: Some(wire::PeerBody::ForwardReply(reply)) }
+        PeerMessage { group: 1, body: Some(wire::PeerBody::ForwardReply(reply)), ..Default::default() }
     }
 
     #[test]

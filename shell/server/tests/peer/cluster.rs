@@ -198,13 +198,13 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
 pub fn numbered(number: u64, bytes: usize) -> PeerMessage {
     let request = (0..bytes).map(|i| (i as u64 ^ number) as u8).collect::<Vec<u8>>();
     let body = Forward { id: number, request: request.into(), ..Forward::default() };
-    PeerMessage { group: 1, body: Some(PeerBody::Forward(body)) }
+    PeerMessage { group: 1, body: Some(PeerBody::Forward(body)), ..Default::default() }
 }
 
 pub fn entries(count: usize) -> PeerMessage {
     let entry = |index| WireEntry { index, term: 1, data: b"put key value".as_slice().into() };
     let body = RaftMessage { entries: (1..=count as u64).map(entry).collect(), ..RaftMessage::default() };
-    PeerMessage { group: 1, body: Some(PeerBody::Raft(body)) }
+    PeerMessage { group: 1, body: Some(PeerBody::Raft(body)), ..Default::default() }
 }
 
 pub fn hello(node: u64) -> Hello {

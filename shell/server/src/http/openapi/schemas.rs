@@ -146,6 +146,8 @@ fn receipt() -> Value {
         ("requested", guarantee.clone()),
         ("delivered", guarantee),
         ("session", text()),
+        ("hlc", json!({"type": "string", "pattern": "^[0-9]+\\.[0-9]{5}$"})),
+        ("degraded", json!({"type": "null"})),
         ("revision", nullable("integer")),
         ("staleness_ms", nullable("integer")),
         (
@@ -178,6 +180,8 @@ fn status() -> Value {
         ("applied_index", nullable("integer")),
         ("pending_requests", number()),
         ("disk_has_space", boolean()),
+        ("hlc", text()),
+        ("hlc_refused", number()),
         ("members", list(reference("Member"))),
         ("groups", list(reference("Group"))),
     ])
