@@ -12,6 +12,7 @@ use crate::codec::DecodeError;
 use crate::command::{Command, Expect, Outcome};
 use crate::entry::{LogCommand, decode_entry};
 use crate::frontier;
+use crate::history::{self, Recorder};
 use crate::remembered::Remembered;
 use crate::txn;
 
@@ -78,14 +79,20 @@ pub fn apply(
         let undecodable = |source| ApplyError::Undecodable { group, index: position.index, source };
         let LogCommand { terms, command } = decode_entry(data).map_err(undecodable)?;
         let bounds = Bounds { outcome_bytes_max: None, quota_bytes: terms.quota_bytes };
-        let effect = match terms.once {
-            None => {
-                Effect::Done { outcome: run(rows, group, &mut state, command, bounds)?, deduplicated: false }
-            }
-            Some(once) => {
-                let mut remembered = Remembered::of(rows, group, position.index, &mut state);
-                remembered.run_once(&once, command, bounds)?
-            }
+        let carry_out = |rows: &mut dyn WriteRows, state: &mut GroupState| match terms.once {
+            None => run(rows, group, state, command, bounds)
+                .map(|outcome| Effect::Done { outcome, deduplicated: false })
+                .map_err(ApplyError::from),
+            Some(once) => Remembered::of(rows, group, position.index, state).run_once(&once, command, bounds),
+        };
+        // What the cluster's own group knows is nobody's to watch.
+        let effect = if group == GroupId::META {
+            carry_out(rows, &mut state)?
+        } else {
+            let mut recorder = Recorder::new(rows, group);
+            let effect = carry_out(&mut recorder, &mut state)?;
+            recorder.finish(&mut state)?;
+            effect
         };
         frontier::raise(rows, group, &mut state, &terms.seen)?;
         Some(effect)
@@ -164,6 +171,8 @@ pub(crate) fn run(
             Ok(Outcome::Deleted { revision: state.revision, existed })
         }
         Command::Txn(txn) => txn::apply(rows, group, state, &txn, bounds),
+        Command::Compact { revision, .. } => history::compact(rows, group, state, revision),
+        Command::Reclaim { events_max } => history::reclaim(rows, group, state, events_max),
     }
 }
 

@@ -12,6 +12,9 @@ use prost::Message;
 use types::limits::RANGE_ITEMS_MAX;
 
 use crate::command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
+use crate::history::{
+    AtBody, CompactBody, CompactedBody, NotReadable, NotReadableBody, ReclaimBody, ReclaimedBody,
+};
 use crate::messages::{
     ConflictOutcomeBody, DeleteBody, DeletedOutcomeBody, GetAnswerBody, GetBody, ItemBody,
     OverQuotaOutcomeBody, PutBody, PutOutcomeBody, RangeAnswerBody, RangeBody, RowBody, expect_from_wire,
@@ -32,10 +35,16 @@ pub mod kind {
     pub const TXN: u8 = 16;
     /// A command with [`crate::Terms`]. Only in a log entry.
     pub const ENTRY: u8 = 32;
+    /// [`crate::Command::Compact`].
+    pub const COMPACT: u8 = 40;
+    /// [`crate::Command::Reclaim`]. Only in a log entry.
+    pub const RECLAIM: u8 = 41;
     /// [`crate::Query::Get`].
     pub const GET: u8 = 64;
     /// [`crate::Query::Range`].
     pub const RANGE: u8 = 65;
+    /// [`crate::Query::At`].
+    pub const AT: u8 = 70;
     /// [`crate::Query::Txn`].
     pub const QUERY_TXN: u8 = 80;
     /// [`crate::Outcome::Put`].
@@ -48,10 +57,16 @@ pub mod kind {
     pub const OUTCOME_OVER_QUOTA: u8 = 131;
     /// [`crate::Outcome::Txn`].
     pub const OUTCOME_TXN: u8 = 144;
+    /// [`crate::Outcome::Compacted`].
+    pub const OUTCOME_COMPACTED: u8 = 150;
+    /// [`crate::Outcome::Reclaimed`].
+    pub const OUTCOME_RECLAIMED: u8 = 151;
     /// [`crate::QueryAnswer::Get`].
     pub const ANSWER_GET: u8 = 192;
     /// [`crate::QueryAnswer::Range`].
     pub const ANSWER_RANGE: u8 = 193;
+    /// [`crate::QueryAnswer::NotReadable`].
+    pub const ANSWER_NOT_READABLE: u8 = 198;
     /// [`crate::QueryAnswer::Txn`].
     pub const ANSWER_TXN: u8 = 208;
 }
@@ -117,6 +132,8 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             encode(kind::DELETE, &DeleteBody { key: key.clone(), expect, expect_revision })
         }
         Command::Txn(txn) => encode_parts(kind::TXN, |data| txn::codec::encode_txn(txn, data)),
+        &Command::Compact { revision, shard } => encode(kind::COMPACT, &CompactBody { revision, shard }),
+        &Command::Reclaim { events_max } => encode(kind::RECLAIM, &ReclaimBody { events_max }),
     }
 }
 
@@ -135,6 +152,14 @@ pub fn decode_command(data: &[u8]) -> Result<Command, DecodeError> {
             Ok(Command::Delete { key: body.key, expect })
         }
         kind::TXN => Ok(Command::Txn(txn::codec::decode_txn(COMMAND, body)?)),
+        kind::COMPACT => {
+            let CompactBody { revision, shard } = strict(COMMAND, body)?;
+            Ok(Command::Compact { revision, shard })
+        }
+        kind::RECLAIM => {
+            let ReclaimBody { events_max } = strict(COMMAND, body)?;
+            Ok(Command::Reclaim { events_max })
+        }
         kind => Err(DecodeError::Kind { what: COMMAND, kind }),
     }
 }
@@ -149,6 +174,9 @@ pub fn encode_query(query: &Query) -> Vec<u8> {
             encode(kind::RANGE, &body)
         }
         Query::Txn(txn) => encode_parts(kind::QUERY_TXN, |data| txn::codec::encode_txn(txn, data)),
+        Query::At { revision, query } => {
+            encode(kind::AT, &AtBody { revision: *revision, query: encode_query(query) })
+        }
     }
 }
 
@@ -166,6 +194,16 @@ pub fn decode_query(data: &[u8]) -> Result<Query, DecodeError> {
             Ok(Query::Range { range, limit: body.limit, keys_only: body.keys_only })
         }
         kind::QUERY_TXN => Ok(Query::Txn(txn::codec::decode_txn(QUERY, body)?)),
+        kind::AT => {
+            let AtBody { revision, query } = strict(QUERY, body)?;
+            // Looked at before it is decoded, so that one in another in another cannot exhaust the stack.
+            match open(QUERY, &query)? {
+                (kind::GET | kind::RANGE, _) => {
+                    Ok(Query::At { revision, query: Box::new(decode_query(&query)?) })
+                }
+                (kind, _) => Err(DecodeError::Kind { what: QUERY, kind }),
+            }
+        }
         kind => Err(DecodeError::Kind { what: QUERY, kind }),
     }
 }
@@ -188,6 +226,12 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
         }
         Outcome::Txn(outcome) => {
             encode_parts(kind::OUTCOME_TXN, |data| txn::codec::encode_outcome(outcome, data))
+        }
+        &Outcome::Compacted { revision, floor, ahead } => {
+            encode(kind::OUTCOME_COMPACTED, &CompactedBody { revision, floor, ahead })
+        }
+        &Outcome::Reclaimed { revision, events, done } => {
+            encode(kind::OUTCOME_RECLAIMED, &ReclaimedBody { revision, events, done })
         }
     }
 }
@@ -213,6 +257,14 @@ pub fn decode_outcome(data: &[u8]) -> Result<Outcome, DecodeError> {
             Ok(Outcome::OverQuota { revision, bytes, quota_bytes })
         }
         kind::OUTCOME_TXN => Ok(Outcome::Txn(txn::codec::decode_outcome(OUTCOME, body)?)),
+        kind::OUTCOME_COMPACTED => {
+            let CompactedBody { revision, floor, ahead } = lenient(OUTCOME, body)?;
+            Ok(Outcome::Compacted { revision, floor, ahead })
+        }
+        kind::OUTCOME_RECLAIMED => {
+            let ReclaimedBody { revision, events, done } = lenient(OUTCOME, body)?;
+            Ok(Outcome::Reclaimed { revision, events, done })
+        }
         kind => Err(DecodeError::Kind { what: OUTCOME, kind }),
     }
 }
@@ -237,6 +289,9 @@ pub fn encode_answer(answer: &QueryAnswer) -> Vec<u8> {
         QueryAnswer::Txn(outcome) => {
             encode_parts(kind::ANSWER_TXN, |data| txn::codec::encode_outcome(outcome, data))
         }
+        &QueryAnswer::NotReadable(NotReadable { asked, revision, floor }) => {
+            encode(kind::ANSWER_NOT_READABLE, &NotReadableBody { revision, floor, asked })
+        }
     }
 }
 
@@ -250,6 +305,10 @@ pub fn decode_answer(data: &[u8]) -> Result<QueryAnswer, DecodeError> {
         }
         kind::ANSWER_RANGE => decode_page(body),
         kind::ANSWER_TXN => Ok(QueryAnswer::Txn(txn::codec::decode_outcome(ANSWER, body)?)),
+        kind::ANSWER_NOT_READABLE => {
+            let NotReadableBody { revision, floor, asked } = lenient(ANSWER, body)?;
+            Ok(QueryAnswer::NotReadable(NotReadable { asked, revision, floor }))
+        }
         kind => Err(DecodeError::Kind { what: ANSWER, kind }),
     }
 }

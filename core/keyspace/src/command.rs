@@ -2,6 +2,7 @@
 
 use storage::Row;
 
+use crate::history::NotReadable;
 use crate::txn::{Txn, TxnOutcome};
 
 /// What a write demands of the key's present state (compare-and-set).
@@ -39,6 +40,18 @@ pub enum Command {
     },
     /// Many keys at once.
     Txn(Txn),
+    /// Gives up the history up to a revision.
+    Compact {
+        /// The newest revision that can then not be watched any more.
+        revision: u64,
+        /// The shard whose revision it is; `None` where there is but one.
+        shard: Option<u32>,
+    },
+    /// Removes records that no reader can ask for any more: a leader proposes it, no client can.
+    Reclaim {
+        /// Most events to remove, up to [`crate::history::RECLAIM_EVENTS_MAX`].
+        events_max: u32,
+    },
 }
 
 /// What applying a command did.
@@ -78,6 +91,24 @@ pub enum Outcome {
     },
     /// For [`Command::Txn`].
     Txn(TxnOutcome),
+    /// For [`Command::Compact`].
+    Compacted {
+        /// The keyspace's revision.
+        revision: u64,
+        /// Revisions above it can be watched.
+        floor: u64,
+        /// The revision asked for does not exist yet; nothing changed.
+        ahead: bool,
+    },
+    /// For [`Command::Reclaim`].
+    Reclaimed {
+        /// The keyspace's revision.
+        revision: u64,
+        /// Events removed.
+        events: u64,
+        /// Nothing is left to remove.
+        done: bool,
+    },
 }
 
 impl Outcome {
@@ -88,6 +119,8 @@ impl Outcome {
             | Outcome::Deleted { revision, .. }
             | Outcome::Conflict { revision, .. }
             | Outcome::OverQuota { revision, .. }
+            | Outcome::Compacted { revision, .. }
+            | Outcome::Reclaimed { revision, .. }
             | Outcome::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
                 *revision
             }
@@ -123,6 +156,13 @@ pub enum Query {
     },
     /// A transaction that only reads.
     Txn(Txn),
+    /// A key or a range as it was.
+    At {
+        /// At this revision.
+        revision: u64,
+        /// [`Query::Get`] or [`Query::Range`].
+        query: Box<Query>,
+    },
 }
 
 /// A key with its row.
@@ -157,6 +197,8 @@ pub enum QueryAnswer {
     },
     /// For [`Query::Txn`].
     Txn(TxnOutcome),
+    /// For [`Query::At`], when there is no such revision any more, or yet.
+    NotReadable(NotReadable),
 }
 
 impl QueryAnswer {
@@ -165,6 +207,7 @@ impl QueryAnswer {
         match self {
             QueryAnswer::Get { revision, .. }
             | QueryAnswer::Range { revision, .. }
+            | QueryAnswer::NotReadable(NotReadable { revision, .. })
             | QueryAnswer::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
                 *revision
             }

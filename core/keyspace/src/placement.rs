@@ -27,6 +27,8 @@ impl Command {
             Command::Put { key, .. } | Command::Delete { key, .. } => Ok(shard_of(key, shards)),
             // One that names no key changes nothing, wherever it is carried out.
             Command::Txn(txn) => Ok(txn.shard(shards)?.unwrap_or(0)),
+            &Command::Compact { shard, .. } => checked_shard(shard, shards),
+            Command::Reclaim { .. } => Ok(0),
         }
     }
 }
@@ -42,7 +44,35 @@ impl Query {
             Query::Range { .. } if shards == 1 => Ok(Placement::One(0)),
             Query::Range { .. } => Ok(Placement::All),
             Query::Txn(txn) => Ok(txn.shard(shards)?.map_or(Placement::Any, Placement::One)),
+            Query::At { query, .. } => match query.placement(shards)? {
+                Placement::All => Err(invalid(
+                    format!(
+                        "the keyspace has {shards} shards, each with revisions of its own: no revision is one of all"
+                    ),
+                    "read its keys one by one at revisions of their shards, or use a keyspace of one shard",
+                )),
+                one => Ok(one),
+            },
         }
+    }
+}
+
+/// The shard that is meant, where revisions are one shard's.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` when the keyspace has no such shard, or has several and none was named.
+pub fn checked_shard(shard: Option<u32>, shards: u32) -> Result<u32, Problem> {
+    match shard {
+        Some(shard) if shard < shards => Ok(shard),
+        None if shards == 1 => Ok(0),
+        Some(shard) => Err(invalid(
+            format!("there is no shard {shard}: the keyspace has {shards}, numbered from 0"),
+            "name one that is there",
+        )),
+        None => Err(invalid(
+            format!("the keyspace has {shards} shards, each with revisions of its own"),
+            "say which shard is meant: shard=0 is the first",
+        )),
     }
 }
 

@@ -6,6 +6,7 @@ use types::GroupId;
 use types::limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX, RESERVED_KEY_PREFIX};
 
 use crate::command::{Item, KeyRange, Query, QueryAnswer};
+use crate::history;
 use crate::txn;
 
 /// Answers `query` from the rows of `group`.
@@ -23,9 +24,11 @@ pub fn answer(rows: &dyn ReadRows, group: GroupId, query: &Query) -> Result<Quer
             if range.start.as_slice() < end {
                 rows.scan(group, &range.start, Some(end), &mut |key, row| page.visit(key, row))?;
             }
-            Ok(QueryAnswer::Range { revision, items: page.items, next: page.next })
+            let (items, next) = page.into_parts();
+            Ok(QueryAnswer::Range { revision, items, next })
         }
         Query::Txn(txn) => Ok(QueryAnswer::Txn(txn::read(rows, group, txn)?)),
+        Query::At { revision, query } => history::at(rows, group, *revision, query),
     }
 }
 
@@ -36,7 +39,7 @@ pub(crate) fn visible_end(range: &KeyRange) -> &[u8] {
 }
 
 /// A page being filled.
-struct Page {
+pub(crate) struct Page {
     items: Vec<Item>,
     items_max: usize,
     bytes: usize,
@@ -45,13 +48,13 @@ struct Page {
 }
 
 impl Page {
-    fn new(limit: u32, keys_only: bool) -> Page {
+    pub(crate) fn new(limit: u32, keys_only: bool) -> Page {
         let items_max = limit.clamp(1, RANGE_ITEMS_MAX) as usize;
         Page { items: Vec::new(), items_max, bytes: 0, keys_only, next: None }
     }
 
     /// Takes a row, or notes that the next page starts with it. Answers whether to go on.
-    fn visit(&mut self, key: &[u8], mut row: storage::Row) -> bool {
+    pub(crate) fn visit(&mut self, key: &[u8], mut row: storage::Row) -> bool {
         let value_bytes = row.value.len() as u64;
         if self.keys_only {
             row.value = Vec::new();
@@ -65,5 +68,20 @@ impl Page {
         self.bytes = bytes;
         self.items.push(Item { key: key.to_vec(), row, value_bytes });
         true
+    }
+
+    /// The page ends here: the next one starts with this key.
+    pub(crate) fn end_before(&mut self, key: &[u8]) {
+        self.next = Some(key.to_vec());
+    }
+
+    /// Most items that it takes.
+    pub(crate) fn items_max(&self) -> usize {
+        self.items_max
+    }
+
+    /// The items, and where the next page starts.
+    pub(crate) fn into_parts(self) -> (Vec<Item>, Option<Vec<u8>>) {
+        (self.items, self.next)
     }
 }

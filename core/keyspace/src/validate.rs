@@ -30,6 +30,17 @@ impl Command {
             }
             Command::Delete { key, expect } => (key, expect),
             Command::Txn(txn) => return txn.validate(),
+            Command::Compact { revision, .. } => {
+                let none =
+                    || invalid("revision 0 is before every change".to_owned(), "name a revision from 1 on");
+                return if *revision == 0 { Err(none()) } else { Ok(()) };
+            }
+            Command::Reclaim { .. } => {
+                return Err(invalid(
+                    "only a leader reclaims history".to_owned(),
+                    "compact to a revision instead",
+                ));
+            }
         };
         if *expect == Expect::Revision(0) {
             return Err(invalid(
@@ -60,6 +71,7 @@ impl Query {
                 "send it as a command",
             )),
             Query::Txn(txn) => txn.validate(),
+            Query::At { query, .. } => query.validate(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use keyspace::history::{Events, Floor, NotReadable, Version, Wanted, count_records, events, floor};
 use keyspace::{
     Command, Effect, Expect, IdempotencyKey, KeyRange, Once, Outcome, Query, QueryAnswer, Terms, answer,
     apply, entry,
@@ -112,6 +113,24 @@ impl Machine {
                 self.quota_bytes = Some(quota_bytes.parse().unwrap());
                 format!("at most {quota_bytes} bytes")
             }
+            ["compact", revision] => {
+                self.command(&Command::Compact { revision: revision.parse().unwrap(), shard: None })
+            }
+            ["reclaim", events_max] => {
+                let command = Command::Reclaim { events_max: events_max.parse().unwrap() };
+                self.apply(&entry::encode_entry(&Terms::default(), &command))
+            }
+            ["at", revision, "get", key] => {
+                let query = Box::new(Query::Get { key: bytes(key) });
+                self.query(&Query::At { revision: revision.parse().unwrap(), query })
+            }
+            ["at", revision, "range", start, end, ref options @ ..] => {
+                let end = (end != "-").then(|| bytes(end));
+                let query = Box::new(range(KeyRange { start: bytes(start), end }, options));
+                self.query(&Query::At { revision: revision.parse().unwrap(), query })
+            }
+            ["events", from, ref options @ ..] => self.events(from.parse().unwrap(), options),
+            ["records"] => self.records(),
             ["state"] => self.state(),
             ["hash"] => self.hash(),
             _ => panic!("no such command: {line}"),
@@ -183,7 +202,53 @@ impl Machine {
                 text + &format!("next={}", next.map_or("-".to_owned(), |next| show(&next)))
             }
             QueryAnswer::Txn(outcome) => format!("read {}", show_txn(&outcome)),
+            QueryAnswer::NotReadable(NotReadable { asked, revision, floor }) => {
+                format!("not readable: asked={asked} revision={revision} floor={floor}")
+            }
         }
+    }
+
+    /// What a watch from a revision reads, in one page.
+    fn events(&self, from: u64, options: &[&str]) -> String {
+        let mut prefix = Vec::new();
+        let mut wanted =
+            Wanted { range: &KeyRange::default(), prev: false, events_max: 100, bytes_max: 1 << 20 };
+        for option in options {
+            match option.split_once('=') {
+                Some(("prefix", text)) => prefix = bytes(text),
+                Some(("events", text)) => wanted.events_max = text.parse().unwrap(),
+                Some(("bytes", text)) => wanted.bytes_max = text.parse().unwrap(),
+                None if *option == "prev" => wanted.prev = true,
+                _ => panic!("no such option: {option}"),
+            }
+        }
+        let range = keyspace::prefix_range(&prefix);
+        let (revisions, next) =
+            match events(&self.rows, GROUP, from, Wanted { range: &range, ..wanted }).unwrap() {
+                Events::Compacted(floor) => return format!("compacted: floor={}", floor.revision),
+                Events::Page { revisions, next } => (revisions, next),
+            };
+        let mut text = String::new();
+        for revision in revisions {
+            for event in revision.events {
+                let what = match &event.put {
+                    Some(put) => format!("put {}", show_version(put)),
+                    None => "deleted".to_owned(),
+                };
+                let (at, key) = (revision.revision, show(&event.key));
+                write!(text, "{at} {key}: {what} prev_revision={}", event.prev_revision).unwrap();
+                let prev = event.prev.map(|prev| format!(" prev=({})", show_version(&prev)));
+                writeln!(text, "{}", prev.unwrap_or_default()).unwrap();
+            }
+        }
+        text + &format!("next={next}")
+    }
+
+    /// Records of the history, counted by kind.
+    fn records(&self) -> String {
+        let (events, versions) = count_records(&self.rows, GROUP).unwrap();
+        let Floor { revision, reclaimed } = floor(&self.rows, GROUP).unwrap();
+        format!("events={events} versions={versions} floor={revision} reclaimed={reclaimed}")
     }
 
     fn state(&self) -> String {
@@ -213,6 +278,12 @@ fn show_outcome(outcome: Outcome) -> String {
             format!("over quota: revision={revision} bytes={bytes} quota_bytes={quota_bytes}")
         }
         Outcome::Txn(outcome) => show_txn(&outcome),
+        Outcome::Compacted { revision, floor, ahead } => {
+            format!("compacted revision={revision} floor={floor} ahead={ahead}")
+        }
+        Outcome::Reclaimed { revision, events, done } => {
+            format!("reclaimed revision={revision} events={events} done={done}")
+        }
     }
 }
 
@@ -268,6 +339,17 @@ fn show(bytes: &[u8]) -> String {
         1..=32 => bytes.escape_ascii().to_string(),
         count => format!("@{count}"),
     }
+}
+
+fn show_version(version: &Version) -> String {
+    let Version { create_revision, mod_revision, version, value } = version;
+    let value = value.to_vec();
+    show_row(&Row {
+        create_revision: *create_revision,
+        mod_revision: *mod_revision,
+        version: *version,
+        value,
+    })
 }
 
 fn show_row(row: &Row) -> String {

@@ -13,7 +13,7 @@ use memory::MemoryRows;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use storage::{ReadRows, Row};
-use types::{GroupId, LogPosition};
+use types::{GroupId, LogPosition, limits::RESERVED_KEY_PREFIX};
 
 const GROUP: GroupId = GroupId(7);
 
@@ -108,6 +108,7 @@ fn outcomes() -> impl Strategy<Value = TxnOutcome> {
     let refusals = prop_oneof![
         Just(TxnRefusal::TooManyKeys),
         Just(TxnRefusal::TooManyBytes),
+        Just(TxnRefusal::SupersedesTooMuch),
         keys().prop_map(|key| TxnRefusal::NotANumber { key }),
         keys().prop_map(|key| TxnRefusal::Overflow { key }),
     ];
@@ -245,7 +246,7 @@ proptest! {
             prop_assert_eq!((state.state_hash, state.keys, state.bytes), rows.recount(GROUP));
             prop_assert_eq!(state.revision, model.revision);
             let mut found = BTreeMap::new();
-            rows.scan(GROUP, &[], None, &mut |key, row| {
+            rows.scan(GROUP, &[], Some(&RESERVED_KEY_PREFIX), &mut |key, row| {
                 found.insert(key.to_vec(), row);
                 true
             }).unwrap();

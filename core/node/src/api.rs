@@ -12,6 +12,7 @@ use types::{
 use wire::PeerMessage;
 
 use crate::catalog::{CatalogAnswer, CatalogOp};
+use crate::watch::{WatchEvent, WatchRequest};
 
 /// How fast a node's clocks run, in milliseconds and ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,27 @@ pub enum Input {
         request: Request,
         /// When the client stops waiting, on the monotonic clock.
         deadline_ms: u64,
+    },
+    /// A client watches. Any number of [`Output::Watch`] with this token follow, until one of them is
+    /// [`WatchEvent::Ended`] or the driver says [`Input::Unwatch`].
+    Watch {
+        /// Chosen by the driver, unique among the watches.
+        token: u64,
+        /// What is watched.
+        request: WatchRequest,
+    },
+    /// So many bytes of what a watch was told are off the driver's hands: as many more may follow. A watch begins
+    /// with [`types::limits::WATCH_BUFFER_BYTES_MAX`].
+    WatchCredit {
+        /// Its token; ignored if it ended.
+        token: u64,
+        /// The bytes, as [`WatchEvent::bytes`] counts them.
+        bytes: u64,
+    },
+    /// Nobody listens to a watch any more.
+    Unwatch {
+        /// Its token; ignored if it ended.
+        token: u64,
     },
     /// All batches up to and including this one are durable.
     Written(WriteSeq),
@@ -226,6 +248,13 @@ pub enum Output {
         token: u64,
         /// The answer.
         result: Result<Reply, Problem>,
+    },
+    /// Tell a watching client.
+    Watch {
+        /// Its token.
+        token: u64,
+        /// What happened.
+        event: WatchEvent,
     },
     /// A peer broke the protocol: close its connections.
     Disconnect {

@@ -116,6 +116,8 @@ struct WireProblem {
     next_step: String,
     #[prost(uint64, optional, tag = "5")]
     current_revision: Option<u64>,
+    #[prost(uint64, optional, tag = "20")]
+    oldest_revision: Option<u64>,
 }
 
 /// Encodes a request for [`wire::message::Forward`].
@@ -189,6 +191,7 @@ pub fn encode_reply(result: &Result<Reply, Problem>) -> Vec<u8> {
                 message: problem.message.clone(),
                 next_step: problem.next_step.clone(),
                 current_revision: problem.current_revision,
+                oldest_revision: problem.oldest_revision,
             })),
         },
     };
@@ -277,6 +280,7 @@ fn decode_problem(wire: WireProblem) -> Result<Problem, DecodeError> {
         message: wire.message,
         next_step: wire.next_step,
         current_revision: wire.current_revision,
+        oldest_revision: wire.oldest_revision,
     })
 }
 

@@ -6,6 +6,7 @@ use raft_group::{GroupReady, RaftGroup};
 use storage::StoreError;
 use types::{GroupId, LogPosition, NodeId, Role, SessionToken};
 
+use crate::keeping::Keeping;
 use crate::{forwards::ForwardsSeen, freshness::Freshness, held::Held, lag::Appended, snapshots::Receiving};
 
 /// A group and what waits on it.
@@ -45,6 +46,8 @@ pub(crate) struct Group {
     /// Entry bytes applied since the last checkpoint began.
     pub applied_bytes: u64,
     pub wants_checkpoint: bool,
+    /// What this node, leading, does about old history.
+    pub keeping: Keeping,
 }
 
 /// Reads at the leader, in the order of their three stages.
@@ -112,6 +115,7 @@ impl Group {
             once_stamped: None,
             applied_bytes: 0,
             wants_checkpoint: false,
+            keeping: Keeping::default(),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::{
     requests::{Origin, Requests},
     snapshots::Sending,
     status::{GroupStatus, NodeStatus, ReplicaStatus},
+    watch::Watches,
     writes::Writes,
 };
 
@@ -61,6 +62,7 @@ pub struct Node {
     /// Forwarded requests that may be repeated, by the time to do so. Each is taken out at its time.
     pub(crate) forwarded: BTreeSet<(u64, u64)>,
     pub(crate) sending: Sending,
+    pub(crate) watches: Watches,
     pub(crate) writes: Writes,
     pub(crate) outbox: Vec<Output>,
     pub(crate) entries_accepted: bool,
@@ -94,6 +96,7 @@ impl Node {
             catalog: Catalog::default(),
             gathers: Gathers::default(),
             forwarded: BTreeSet::new(),
+            watches: Watches::default(),
             sending: Sending::new(now.wall_ms << 16),
             writes: Writes::new(batch_bytes_max),
             outbox: Vec::new(),
@@ -126,6 +129,9 @@ impl Node {
             Input::Client { token, request, deadline_ms } => {
                 self.take_request(Origin::Client { token }, request, None, deadline_ms, 1);
             }
+            Input::Watch { token, request } => self.take_watch(token, request),
+            Input::WatchCredit { token, bytes } => self.watches.credit(token, bytes),
+            Input::Unwatch { token } => self.watches.remove(token),
             Input::Written(seq) => {
                 for (group, ready) in self.writes.written(seq) {
                     if let Some(group) = self.groups.get_mut(&group) {
@@ -161,6 +167,7 @@ impl Node {
         self.create_configured_keyspaces();
         self.expire(now);
         self.answer_created(now);
+        self.serve_watches(now)?;
         self.begin_checkpoint(now);
         self.stamp_messages();
         out.append(&mut self.outbox);
@@ -185,6 +192,7 @@ impl Node {
     fn on_tick(&mut self, now: Now) -> Result<(), Fatal> {
         self.hand_over_when_full(now);
         self.repeat_unanswered(now);
+        self.watches.on_tick();
         for group in self.groups.values_mut() {
             group.raft.tick();
             let stale = group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms));
@@ -306,6 +314,14 @@ impl Node {
     pub fn keyspace_groups(&self, name: &str) -> Result<Vec<GroupId>, Problem> {
         let keyspace = self.keyspaces.get(name).ok_or_else(|| problems::keyspace_not_found(name))?;
         Ok(keyspace.groups().collect())
+    }
+
+    /// Events and versions that the history of a group holds here, for checks. Reads them all.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn history_records(&self, group: GroupId) -> Result<(u64, u64), StoreError> {
+        keyspace::history::count_records(&self.store, group)
     }
 
     /// Recomputes a group's state hash from its rows, verifying every checksum on the way. Blocks for as

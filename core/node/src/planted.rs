@@ -44,6 +44,25 @@ impl Node {
             _ => staleness_ms,
         }
     }
+
+    /// Where a watch begins at a node with a bug: not to let it wait, no later than after what is applied here; or
+    /// not to refuse it, above what was compacted.
+    pub(crate) fn planted_watch_from(&self, from: u64, revision: u64, floor: u64) -> u64 {
+        match self.config.planted {
+            Some(Planted::WatchFromOwnRevision) => from.min(revision + 1),
+            Some(Planted::WatchSkipsCompacted) => from.max(floor + 1),
+            _ => from,
+        }
+    }
+
+    /// The position that a node with a bug gives a watch that fell behind the recent revisions, or the floor.
+    pub(crate) fn planted_watch_position(&self, position: u64, recent: u64, floor: u64) -> u64 {
+        match self.config.planted {
+            Some(Planted::WatchSkipsHistory) => position.max(recent),
+            Some(Planted::WatchSkipsCompacted) => position.max(floor + 1),
+            _ => position,
+        }
+    }
 }
 
 /// The entry as a node with the bug applies it.

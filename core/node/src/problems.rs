@@ -133,3 +133,14 @@ pub(crate) fn after_a_try(problem: Problem) -> Problem {
         format!("{}; an earlier try, whose leader was lost, may have been applied", problem.message);
     under_key(Problem { applied: Applied::Unknown, message, ..problem })
 }
+
+pub(crate) fn compacted(floor: u64, asked: u64) -> Problem {
+    let oldest = floor.saturating_add(1);
+    let mut problem = Problem::not_applied(
+        ErrorCode::Compacted,
+        format!("revision {asked} is compacted: the oldest revision that can be watched is {oldest}"),
+        "read the keys anew, and watch from the revision after that of the read",
+    );
+    problem.oldest_revision = Some(oldest);
+    problem
+}

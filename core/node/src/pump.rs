@@ -29,6 +29,7 @@ const READS_ANSWERED_MAX: usize = 1_024;
 impl Node {
     pub(crate) fn pump(&mut self, now: Now, group: &mut Group) -> Result<(), Fatal> {
         self.propose(now, group);
+        self.keep_history(now, group)?;
         self.ask_reads(now, group);
         let mut output = GroupOutput::default();
         loop {

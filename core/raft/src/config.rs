@@ -32,6 +32,12 @@ pub enum Planted {
     StalenessHidden,
     /// The timestamp of a receipt is the wall clock's reading. A bug of the node's.
     HlcIsWallClock,
+    /// A watch that falls behind the changes held in memory goes on at the first of them. A bug of the node's.
+    WatchSkipsHistory,
+    /// A watch that falls behind a compaction goes on above it as if nothing were missing. A bug of the node's.
+    WatchSkipsCompacted,
+    /// A watch from a revision that a replica has not applied yet begins where the replica is. A bug of the node's.
+    WatchFromOwnRevision,
 }
 
 /// One group's configuration on one node.

@@ -19,7 +19,8 @@ pub struct Row {
 }
 
 /// Longest value of a row with a reserved key, in bytes: it is stored in the row itself, so that
-/// several records can share one revision.
+/// several records can share one revision. Records of the history have a revision that is new, and may be
+/// as long as any value ([`types::limits::is_history_key`]).
 pub const RECORD_BYTES_MAX: usize = 64;
 
 /// A row without its value: what deciding about a write needs.
@@ -113,7 +114,7 @@ pub trait ReadRows {
 /// Changing one group's rows, while applying one entry.
 pub trait WriteRows: ReadRows {
     /// Puts a row, whose `mod_revision` is above the revision of the group's state. The row of a
-    /// reserved key may have that revision itself, and has a value of at most
+    /// reserved key, unless it is of the history, may have that revision itself, and has a value of at most
     /// [`RECORD_BYTES_MAX`] bytes.
     fn put(&mut self, group: GroupId, key: &[u8], row: Row);
     /// Removes a row; of a key that is not there, does nothing.

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use types::{
     GroupId, LogPosition,
-    limits::{KEY_BYTES_MAX, SNAPSHOT_CHUNK_BYTES, VALUE_BYTES_MAX},
+    limits::{ROW_KEY_BYTES_MAX, SNAPSHOT_CHUNK_BYTES, VALUE_BYTES_MAX},
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -30,7 +30,7 @@ pub(crate) const HEADER_BYTES: usize = 28;
 const OPENING_BYTES: usize = 8 + STATE_BYTES;
 const ROW_HEAD_BYTES: usize = 32;
 const TRAILER_BYTES: usize = 16;
-const ROW_BYTES_MAX: usize = ROW_HEAD_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX;
+const ROW_BYTES_MAX: usize = ROW_HEAD_BYTES + ROW_KEY_BYTES_MAX + VALUE_BYTES_MAX;
 const PAYLOAD_BYTES_MAX: usize = OPENING_BYTES + SNAPSHOT_CHUNK_BYTES + ROW_BYTES_MAX + TRAILER_BYTES;
 /// Longest piece, in bytes. Data that does not compress grows by less than one part in 128.
 pub const PIECE_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX + PAYLOAD_BYTES_MAX / 128 + 1024;
@@ -134,7 +134,10 @@ impl fmt::Debug for SnapshotReader {
 }
 
 fn encode_row(payload: &mut Vec<u8>, key: &[u8], row: &Row) {
-    assert!(key.len() <= KEY_BYTES_MAX && row.value.len() <= VALUE_BYTES_MAX, "the store takes no such row");
+    assert!(
+        key.len() <= ROW_KEY_BYTES_MAX && row.value.len() <= VALUE_BYTES_MAX,
+        "the store takes no such row"
+    );
     payload.extend_from_slice(&(key.len() as u32).to_le_bytes());
     payload.extend_from_slice(&(row.value.len() as u32).to_le_bytes());
     payload.extend_from_slice(&row.create_revision.to_le_bytes());
@@ -295,7 +298,7 @@ impl SnapshotDecoder {
         };
         let key_bytes = u32::from_le_bytes(array(head, 0)) as usize;
         let value_bytes = u32::from_le_bytes(array(head, 4)) as usize;
-        if key_bytes > KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
+        if key_bytes > ROW_KEY_BYTES_MAX || value_bytes > VALUE_BYTES_MAX {
             return Err(self.bad("a row is over the limits"));
         }
         let Some((key, rest)) = rest.split_at_checked(key_bytes) else {

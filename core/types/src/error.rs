@@ -20,6 +20,8 @@ pub enum ErrorCode {
     Conflict,
     /// No replica that can be reached is new enough for the read.
     TooStale,
+    /// The revision was compacted: it can be neither read nor watched any more.
+    Compacted,
     /// The idempotency key was used with another request.
     IdempotencyKeyReused,
     /// The keyspace's quota has no room for the write.
@@ -49,6 +51,7 @@ impl ErrorCode {
         ErrorCode::Overloaded,
         ErrorCode::Conflict,
         ErrorCode::TooStale,
+        ErrorCode::Compacted,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::QuotaExceeded,
         ErrorCode::KeyNotFound,
@@ -69,6 +72,7 @@ impl ErrorCode {
             ErrorCode::Overloaded => "OVERLOADED",
             ErrorCode::Conflict => "CONFLICT",
             ErrorCode::TooStale => "TOO_STALE",
+            ErrorCode::Compacted => "COMPACTED",
             ErrorCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             ErrorCode::QuotaExceeded => "QUOTA_EXCEEDED",
             ErrorCode::KeyNotFound => "KEY_NOT_FOUND",
@@ -119,6 +123,8 @@ pub struct Problem {
     pub next_step: String,
     /// For `CONFLICT`: the key's present modification revision, 0 when it does not exist.
     pub current_revision: Option<u64>,
+    /// For `COMPACTED`: the oldest revision that can be watched.
+    pub oldest_revision: Option<u64>,
 }
 
 impl Problem {
@@ -130,6 +136,7 @@ impl Problem {
             message: message.into(),
             next_step: next_step.into(),
             current_revision: None,
+            oldest_revision: None,
         }
     }
 

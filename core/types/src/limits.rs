@@ -23,6 +23,17 @@ pub const TXN_KEYS_MAX: u64 = 10_000;
 /// Most bytes of keys and values that one transaction reads, to answer them or to compare values: the
 /// answer must fit a peer frame.
 pub const TXN_READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Most bytes of values that one transaction replaces or deletes: they move to the history, through memory.
+pub const TXN_SUPERSEDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Most bytes of values before the change that one revision tells its watchers. Those beyond are left out, and
+/// can be read at the revision before.
+pub const WATCH_PREV_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of changes on their way to one watcher that has not taken them: beyond it, the watcher is kept at its
+/// position, which costs nothing. A revision is told as a whole, so one may exceed it.
+pub const WATCH_BUFFER_BYTES_MAX: u64 = 64 * 1024;
+/// Changes of a group of which its watchers have a copy in common, in bytes. Who is further behind reads the
+/// history in the state store.
+pub const WATCH_RECENT_BYTES_MAX: usize = 1024 * 1024;
 /// Longest keyspace name, in bytes.
 pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
 /// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a
@@ -53,6 +64,16 @@ pub fn is_reserved_key(key: &[u8]) -> bool {
     key.starts_with(&RESERVED_KEY_PREFIX)
 }
 
+/// Whether a key is of a record of the group's history: written once, at a revision of its own, by the entry
+/// that changes a client's key. It may be longer than a client's key, and its value as long as a client's.
+pub fn is_history_key(key: &[u8]) -> bool {
+    key.strip_prefix(&RESERVED_KEY_PREFIX).is_some_and(|rest| matches!(rest, [b'h' | b'v', ..]))
+}
+
+/// Longest key of a row, in bytes: that of a version in the history, whose key is escaped (twice as long at
+/// most, and an end of 2 bytes) between its prefix of 9 bytes and its revision of 8.
+pub const ROW_KEY_BYTES_MAX: usize = RESERVED_KEY_PREFIX.len() + 1 + 2 * KEY_BYTES_MAX + 2 + 8;
+
 /// Bounds that depend on the machine; the simulator uses small ones to reach rare paths quickly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -76,6 +97,10 @@ pub struct Limits {
     pub disk_free_bytes_min: u64,
     /// Most idempotency keys that a group remembers.
     pub idempotency_keys_max: u64,
+    /// Most revisions of a group that can be watched; the oldest go first, however young.
+    pub history_revisions_max: u64,
+    /// Most watches that one node serves; beyond it they are `OVERLOADED`.
+    pub watchers_max: usize,
 }
 
 impl Default for Limits {
@@ -91,6 +116,8 @@ impl Default for Limits {
             store_cache_bytes: 128 * MIB as usize,
             disk_free_bytes_min: 128 * MIB,
             idempotency_keys_max: 100_000,
+            history_revisions_max: 1_000_000,
+            watchers_max: 4_096,
         }
     }
 }

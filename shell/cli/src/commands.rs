@@ -101,7 +101,7 @@ pub async fn delete(args: Delete, json: bool) -> Result<(), Failure> {
 /// If there is no such key, the cluster does not answer, or the value cannot be written out.
 pub async fn get(args: Get, json: bool) -> Result<(), Failure> {
     let key = args.key.bytes();
-    let answer = read_from(&args.connection, &args.reading)?.get(&key).await?;
+    let answer = read_from(&args.connection, &args.reading)?.at(args.revision).get(&key).await?;
     if let Some(path) = &args.output {
         fs::write(path, &answer.body).map_err(|error| {
             Failure::error(format!("cannot write {}: {error}", path.display())).next("name another --output")
@@ -137,7 +137,7 @@ pub async fn get(args: Get, json: bool) -> Result<(), Failure> {
 /// # Errors
 /// If the cluster does not answer.
 pub async fn list(args: List, json: bool) -> Result<(), Failure> {
-    let keyspace = read_from(&args.connection, &args.reading)?;
+    let keyspace = read_from(&args.connection, &args.reading)?.at(args.revision);
     let prefix = crate::args::bytes_of(&args.prefix);
     let (mut left, mut cursor) = (args.limit.unwrap_or(u64::MAX), None::<String>);
     let mut out = io::BufWriter::new(io::stdout());

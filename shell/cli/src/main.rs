@@ -15,6 +15,7 @@ mod server_command;
 mod status;
 mod tree;
 mod txn;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -62,6 +63,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keyspace(args) => keyspaces::run(args.command, json).await,
         Command::Apply(args) => keyspaces::apply(&args, json).await,
         Command::Txn(args) => txn::run(args, json).await,
+        Command::Watch(args) => watch::run(args, json).await,
+        Command::Compact(args) => watch::compact(args, json).await,
         Command::Import(args) => tree::import::run(args, json).await,
         Command::Export(args) => tree::export::run(args, json).await,
         Command::Status(args) => status::run(&args.connection, json).await,

@@ -21,6 +21,7 @@ fn page(code: ErrorCode) -> &'static str {
         ErrorCode::Overloaded => page!("OVERLOADED"),
         ErrorCode::Conflict => page!("CONFLICT"),
         ErrorCode::TooStale => page!("TOO_STALE"),
+        ErrorCode::Compacted => page!("COMPACTED"),
         ErrorCode::IdempotencyKeyReused => page!("IDEMPOTENCY_KEY_REUSED"),
         ErrorCode::QuotaExceeded => page!("QUOTA_EXCEEDED"),
         ErrorCode::KeyNotFound => page!("KEY_NOT_FOUND"),

@@ -16,7 +16,7 @@ use crate::{
     dice::Dice,
     failure::Broken,
     keyed::{Keyed, Try},
-    plan::{CONFIGURED, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS},
+    plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS},
     sessions::{Session, Sessions},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
@@ -459,6 +459,7 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
             let quota_bytes = (keyspace == LIMITED).then_some(QUOTA_BYTES);
             let contract = Contract {
                 idempotency_ttl_s: *idempotency_ttl_s,
+                history_ttl_s: HISTORY_TTL_S,
                 shards,
                 quota_bytes,
                 ..Contract::default()

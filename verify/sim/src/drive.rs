@@ -16,6 +16,7 @@ use crate::{
     plan::{KEYSPACES, MS},
     process::{JobDone, Logged, Stop, StoreJob},
     promises, receipts, sessions,
+    watchers::Watchers,
     world::World,
 };
 use check::Action;
@@ -84,7 +85,7 @@ impl World {
         self.input_or_stop(node, Input::Client { token, request, deadline_ms })
     }
 
-    fn input_or_stop(&mut self, node: NodeId, input: Input) -> Result<(), Broken> {
+    pub(crate) fn input_or_stop(&mut self, node: NodeId, input: Input) -> Result<(), Broken> {
         self.input(node, input).or_else(|stop| self.on_stop(node, stop))
     }
 
@@ -157,6 +158,9 @@ impl World {
             Output::Install(job) => self.push_job(node, StoreJob::Install(job)),
             Output::Retain(first_needed) => process.retain(first_needed)?,
             Output::Reply { token, result } => self.on_reply(node, token, result).map_err(Stop::Broken)?,
+            Output::Watch { token, event } => {
+                self.on_watch_event(node, token, &event).map_err(Stop::Broken)?;
+            }
             Output::Disconnect { peer, reason } => {
                 if self.oracle.look_inside {
                     let message = format!("node {node} disconnects node {peer}: {reason}");
@@ -244,6 +248,9 @@ impl World {
             Err(problem) => {
                 self.note(format_args!("node {node} answers {token}: {problem} ({:?})", problem.applied))
             }
+        }
+        if Watchers::owns(token) {
+            return self.on_watcher_reply(token, &result);
         }
         if let (Ok(reply), Some(waiting)) = (&result, self.clients.waiting(token)) {
             let put = matches!(
@@ -377,6 +384,9 @@ impl std::fmt::Display for Brief<'_> {
             }
             Input::PeerDown(peer) => write!(f, "peer {peer} down"),
             Input::Client { token, .. } => write!(f, "request {token}"),
+            Input::Watch { token, .. } => write!(f, "watch {token}"),
+            Input::WatchCredit { token, bytes } => write!(f, "watch {token} took {bytes} bytes"),
+            Input::Unwatch { token } => write!(f, "watch {token} ends"),
             Input::Written(seq) => write!(f, "written {}", seq.0),
             Input::LogSpace { entries_accepted } => write!(f, "entries accepted: {entries_accepted}"),
             Input::CheckpointDone(done) => write!(f, "checkpoint done: {}", done.is_some()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use types::NodeId;
 
-use crate::network::Frame;
+use crate::{network::Frame, watchers::WatchInput};
 
 /// Something due at a moment.
 #[derive(Clone, Debug)]
@@ -36,6 +36,17 @@ pub enum Event {
     },
     /// A client's next operation is due.
     Wake(usize),
+    /// What a watching client does arrives at a node.
+    Watch {
+        /// The node.
+        node: NodeId,
+        /// Whose.
+        watcher: usize,
+        /// What.
+        what: WatchInput,
+    },
+    /// A watching client's next turn.
+    WatchTurn(usize),
     /// A node must have answered by now.
     Overdue {
         /// The node asked.

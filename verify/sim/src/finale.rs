@@ -70,7 +70,7 @@ impl World {
                 self.stage = Stage::Settling { by_us };
                 (by_us, String::new())
             }
-            Stage::Settling { by_us } => match self.settled() {
+            Stage::Settling { by_us } => match self.all_settled() {
                 Ok(()) => {
                     self.begin_reading(by_us);
                     (by_us, String::new())
@@ -112,6 +112,12 @@ impl World {
             .map(|(_, waiting)| format!("{:?} at node {}", waiting.wish, waiting.node));
         let open = self.clients.tasks.iter().map(|task| format!("{task:?}"));
         waiting.chain(open).collect::<Vec<_>>().join("; ")
+    }
+
+    fn all_settled(&self) -> Result<(), String> {
+        self.settled()?;
+        self.watches_are_complete()?;
+        self.histories_are_reclaimed()
     }
 
     /// Whether all nodes run the same groups in the same state, with nothing left to apply.

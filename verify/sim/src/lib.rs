@@ -25,6 +25,7 @@ mod judge;
 mod keyed;
 mod network;
 mod oracle;
+mod past;
 pub mod plan;
 mod process;
 mod promises;
@@ -36,6 +37,7 @@ mod times;
 mod together;
 mod trace;
 mod transfer;
+mod watchers;
 pub mod world;
 
 pub use counts::Counts;

@@ -15,7 +15,8 @@ use crate::{
     effects::Effects,
     failure::Broken,
     host::Host,
-    plan::{KEYSPACES, LIMITED, QUOTA_BYTES},
+    past::{Compaction, Past},
+    plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, QUOTA_BYTES, SECOND, SHARDS},
     together,
 };
 
@@ -34,6 +35,8 @@ pub struct Oracle {
     /// Whether promises between nodes are checked as they are made (see [`crate::promises`]), and commits
     /// and receipts against the disks. Without, only the consequences of a broken promise are.
     pub look_inside: bool,
+    /// The bound of the nodes' histories.
+    history_revisions_max: u64,
     leaders: BTreeMap<(GroupId, u64), NodeId>,
     /// Entry by group, index and term: hash of the data, and term of the entry before.
     entries: BTreeMap<(GroupId, u64, u64), (u64, u64)>,
@@ -50,14 +53,16 @@ pub struct Oracle {
     pub catalog: Catalog,
     /// What the committed entries come to, by a second reading of them.
     pub effects: Effects,
+    /// What every revision changed.
+    pub past: Past,
     /// Elections won.
     pub elections: u64,
 }
 
 impl Oracle {
     /// An oracle that has seen nothing; see [`Oracle::look_inside`].
-    pub fn new(look_inside: bool) -> Oracle {
-        Oracle { look_inside, ..Oracle::default() }
+    pub fn new(look_inside: bool, history_revisions_max: u64) -> Oracle {
+        Oracle { look_inside, history_revisions_max, ..Oracle::default() }
     }
 
     /// These batches are durable on a node: entries of equal index and term are equal, and so are their
@@ -167,7 +172,7 @@ impl Oracle {
         self.catalog.after_poll(host.id, &process.node)?;
         for group in process.node.groups() {
             let raft = process.node.raft(group).expect("a group that is listed runs");
-            self.check_group(hosts, host, group, raft, &process.node)?;
+            self.check_group(now_us, hosts, host, group, raft, &process.node)?;
             let state = process.node.group_state(group);
             self.check_quota(host.id, group, state.bytes)?;
             let revision = state.revision;
@@ -176,8 +181,30 @@ impl Oracle {
         Ok(())
     }
 
+    /// A leader compacts of its own accord only what is old enough, or too much.
+    fn check_compaction(&self, now_us: u64, group: GroupId, compaction: Compaction) -> Result<(), Broken> {
+        let Compaction { floor, revision } = compaction;
+        let seen_us = self.revisions.get(&(group, floor)).copied();
+        let short = KEYSPACES[CONFIGURED..]
+            .iter()
+            .filter_map(|name| self.catalog.group(name))
+            .any(|first| (0..SHARDS).any(|shard| first.shard(shard) == group));
+        let ttl_us = if short { HISTORY_TTL_S * SECOND } else { 3_600 * SECOND };
+        // Clocks may be a little fast.
+        let young = seen_us.is_none_or(|seen_us| now_us - seen_us < ttl_us - ttl_us / 50);
+        if young && revision - floor < self.history_revisions_max {
+            let message = format!(
+                "group {group} at revision {revision}: a leader compacts to {floor}, seen first {:?} us ago",
+                seen_us.map(|seen_us| now_us - seen_us)
+            );
+            return Err(Broken::safety("history_lives_its_time", message));
+        }
+        Ok(())
+    }
+
     fn check_group(
         &mut self,
+        now_us: u64,
         hosts: &[Host],
         host: &Host,
         group: GroupId,
@@ -207,6 +234,9 @@ impl Oracle {
             self.check_commit(hosts, &at, group, index, raft)?;
             if let Some(entry) = raft.entry(index) {
                 self.effects.on_commit(group, index, &entry.data)?;
+                for compaction in self.past.on_commit(group, entry) {
+                    self.check_compaction(now_us, group, compaction)?;
+                }
             }
         }
         // While a snapshot is installed the store shows its last checkpoint again.

@@ -19,6 +19,8 @@ pub const SHARDS: u32 = 2;
 pub const LIMITED: usize = 2;
 /// Its quota.
 pub const QUOTA_BYTES: u64 = 1_000;
+/// For how long histories are kept in keyspaces that clients create, in seconds.
+pub const HISTORY_TTL_S: u64 = 2;
 /// Microseconds in a millisecond.
 pub const MS: u64 = 1_000;
 /// Microseconds in a second.
@@ -173,6 +175,8 @@ impl Plan {
             store_cache_bytes: 256 * KIB as usize,
             disk_free_bytes_min: 64 * KIB,
             idempotency_keys_max: 100_000,
+            history_revisions_max: dice.pick(&[20, 100, 1_000]),
+            watchers_max: dice.pick(&[4, 100]) as usize,
         };
         Plan {
             nodes: dice.pick(&[1, 3, 3, 3, 3, 3, 5, 5]),

@@ -1,7 +1,9 @@
 //! One world: many real nodes on one thread under virtual time. Everything that happens comes out of
 //! one queue in one order, and everything random out of one seed.
 
-use node::NodeConfig;
+use std::collections::BTreeMap;
+
+use node::{NodeConfig, Request};
 use types::{Applied, ClusterId, NodeId};
 
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
     process::Stop,
     times::Times,
     trace::Trace,
+    watchers::Watchers,
 };
 
 /// A node may answer this much after a deadline: its clock is coarse, and its loop takes turns.
@@ -73,6 +76,11 @@ pub struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
+    pub(crate) watchers: Watchers,
+    /// Watches that nodes may still hold: whose, where, and in which boot.
+    pub(crate) watched: BTreeMap<u64, (usize, NodeId, u64)>,
+    /// Requests of watchers on their way.
+    pub(crate) watch_requests: BTreeMap<u64, Request>,
     pub(crate) oracle: Oracle,
     pub(crate) times: Times,
     pub(crate) counts: Counts,
@@ -116,8 +124,11 @@ impl World {
             hosts: (0..plan.nodes).map(|node| Host::new(NodeId(node), &mut dice)).collect(),
             network: Network::new(dice.fork(), plan.network),
             clients: Clients::new(dice.fork(), &plan),
-            oracle: Oracle::new(!options.outcomes_only),
             times: Times::default(),
+            watchers: Watchers::new(dice.fork(), &plan),
+            watched: BTreeMap::new(),
+            watch_requests: BTreeMap::new(),
+            oracle: Oracle::new(!options.outcomes_only, plan.limits.history_revisions_max),
             options: options.clone(),
             dice,
             now_us: 0,
@@ -137,6 +148,9 @@ impl World {
         }
         for client in 0..self.clients.count() {
             self.wake(client, SECOND);
+        }
+        for watcher in 0..self.watchers.count() {
+            self.wake_watcher(watcher);
         }
         if !self.plan.faults.is_empty() {
             self.queue.push(SECOND, Event::Fault);
@@ -161,9 +175,10 @@ impl World {
 
     fn handle(&mut self, event: Event) -> Result<(), Broken> {
         let node = match &event {
-            Event::Process { node, .. } | Event::PeerDown { node, .. } | Event::Request { node, .. } => {
-                Some(*node)
-            }
+            Event::Process { node, .. }
+            | Event::PeerDown { node, .. }
+            | Event::Request { node, .. }
+            | Event::Watch { node, .. } => Some(*node),
             Event::Frame(frame) => Some(frame.to),
             _ => None,
         };
@@ -182,11 +197,20 @@ impl World {
                 self.on_wake(client);
                 Ok(())
             }
+            Event::Watch { node, watcher, what } => self.on_watch_input(node, watcher, &what),
+            Event::WatchTurn(watcher) => {
+                self.on_watch_turn(watcher);
+                Ok(())
+            }
             Event::Overdue { node, token } => self.on_overdue(node, token),
             Event::Fault => self.on_fault(),
             Event::Recover(recovery) => self.on_recover(recovery),
             Event::Converge => self.on_converge(),
         }
+    }
+
+    pub(crate) fn in_chaos(&self) -> bool {
+        self.stage == Stage::Chaos
     }
 
     fn on_frame(&mut self, frame: &Frame) -> Result<(), Broken> {

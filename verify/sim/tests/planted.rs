@@ -65,7 +65,13 @@ fn groups_numbered_by_local_count_are_caught() {
 #[test]
 fn ignoring_the_compares_of_transactions_is_caught() {
     let (seed, invariant) = catch(Planted::TxnIgnoresCompares, true);
-    let seen_by_clients = ["transfers_keep_the_sum", "linearizable", "answers_fit"];
+    let seen_by_clients = [
+        "transfers_keep_the_sum",
+        "linearizable",
+        "answers_fit",
+        "watches_miss_nothing",
+        "the_past_is_as_it_was",
+    ];
     assert!(seen_by_clients.contains(&invariant), "{invariant}");
     passes_without(seed);
 }
@@ -127,5 +133,29 @@ fn taking_the_wall_clock_for_the_order_of_events_is_caught() {
 fn forgetting_a_quota_is_caught() {
     let (seed, invariant) = catch(Planted::QuotaForgotten, true);
     assert_eq!(invariant, "quotas_hold");
+    passes_without(seed);
+}
+
+/// A watch that fell behind what is held in memory skips the history between.
+#[test]
+fn skipping_the_history_is_caught() {
+    let (seed, invariant) = catch(Planted::WatchSkipsHistory, true);
+    assert_eq!(invariant, "watches_miss_nothing");
+    passes_without(seed);
+}
+
+/// A watch that was overtaken by a compaction goes on above it, and says nothing.
+#[test]
+fn skipping_what_was_compacted_is_caught() {
+    let (seed, invariant) = catch(Planted::WatchSkipsCompacted, true);
+    assert_eq!(invariant, "watches_miss_nothing");
+    passes_without(seed);
+}
+
+/// A watch that is resumed at a replica that is behind begins where that replica is.
+#[test]
+fn beginning_a_watch_at_the_replicas_own_revision_is_caught() {
+    let (seed, invariant) = catch(Planted::WatchFromOwnRevision, true);
+    assert_eq!(invariant, "watches_miss_nothing");
     passes_without(seed);
 }

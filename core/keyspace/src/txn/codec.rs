@@ -63,6 +63,7 @@ pub(crate) fn encode_outcome(outcome: &TxnOutcome, data: &mut Vec<u8>) {
             let (kind, key) = match refusal {
                 TxnRefusal::TooManyKeys => (RefusalKind::TooManyKeys, Vec::new()),
                 TxnRefusal::TooManyBytes => (RefusalKind::TooManyBytes, Vec::new()),
+                TxnRefusal::SupersedesTooMuch => (RefusalKind::SupersedesTooMuch, Vec::new()),
                 TxnRefusal::OutcomeTooLarge => (RefusalKind::OutcomeTooLarge, Vec::new()),
                 TxnRefusal::NotANumber { key } => (RefusalKind::NotANumber, key.clone()),
                 TxnRefusal::Overflow { key } => (RefusalKind::Overflow, key.clone()),
@@ -85,6 +86,7 @@ pub(crate) fn decode_outcome(what: &'static str, body: &[u8]) -> Result<TxnOutco
         }
         Ok(RefusalKind::TooManyKeys) => TxnRefusal::TooManyKeys,
         Ok(RefusalKind::TooManyBytes) => TxnRefusal::TooManyBytes,
+        Ok(RefusalKind::SupersedesTooMuch) => TxnRefusal::SupersedesTooMuch,
         Ok(RefusalKind::OutcomeTooLarge) => TxnRefusal::OutcomeTooLarge,
         Ok(RefusalKind::NotANumber) => TxnRefusal::NotANumber { key: head.key },
         Ok(RefusalKind::Overflow) => TxnRefusal::Overflow { key: head.key },

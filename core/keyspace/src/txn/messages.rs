@@ -91,6 +91,7 @@ pub enum RefusalKind {
     NotANumber = 3,
     Overflow = 4,
     OutcomeTooLarge = 5,
+    SupersedesTooMuch = 20,
 }
 
 /// Begins an outcome: so many results follow.

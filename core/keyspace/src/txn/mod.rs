@@ -16,7 +16,7 @@ mod validate;
 pub(crate) use run::{apply, read};
 
 use storage::Row;
-use types::limits::{OUTCOME_BYTES_MAX, TXN_KEYS_MAX, TXN_READ_BYTES_MAX};
+use types::limits::{OUTCOME_BYTES_MAX, TXN_KEYS_MAX, TXN_READ_BYTES_MAX, TXN_SUPERSEDED_BYTES_MAX};
 
 use crate::command::{Item, KeyRange};
 
@@ -205,6 +205,9 @@ pub enum TxnRefusal {
     /// See [`TXN_READ_BYTES_MAX`].
     #[error("the transaction reads more than {TXN_READ_BYTES_MAX} bytes")]
     TooManyBytes,
+    /// See [`TXN_SUPERSEDED_BYTES_MAX`].
+    #[error("the transaction replaces or deletes more than {TXN_SUPERSEDED_BYTES_MAX} bytes of values")]
+    SupersedesTooMuch,
     /// See [`OUTCOME_BYTES_MAX`]; only under an idempotency key.
     #[error(
         "the transaction's answer is longer than the {OUTCOME_BYTES_MAX} bytes remembered under an idempotency key"
@@ -232,6 +235,7 @@ impl TxnRefusal {
             TxnRefusal::TooManyBytes => {
                 "read less at once, or keys only; compare revisions instead of values"
             }
+            TxnRefusal::SupersedesTooMuch => "delete less at once, in several transactions",
             TxnRefusal::OutcomeTooLarge => "read less in it, or send it without an idempotency key",
             TxnRefusal::NotANumber { .. } => "put a number there first, or name another key",
             TxnRefusal::Overflow { .. } => "add less",

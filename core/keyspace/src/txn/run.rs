@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use storage::{GroupState, ReadRows, Row, RowMeta, StoreError, WriteRows};
 use types::GroupId;
-use types::limits::RANGE_ITEMS_MAX;
+use types::limits::{RANGE_ITEMS_MAX, TXN_SUPERSEDED_BYTES_MAX};
 
 use super::staged::{Change, Staged, Stop};
 use super::{Compare, Keys, Relation, Target, Txn, TxnOp, TxnOutcome, TxnRefusal, TxnResult};
@@ -36,6 +36,11 @@ pub(crate) fn apply(
     let done = Outcome::Txn(TxnOutcome::Done { revision: after, succeeded, results });
     if bounds.outcome_bytes_max.is_some_and(|max| encode_outcome(&done).len() > max) {
         let refusal = TxnRefusal::OutcomeTooLarge;
+        return Ok(Outcome::Txn(TxnOutcome::Refused { revision: state.revision, refusal }));
+    }
+    let superseded = changes.values().filter_map(|change| Some(change.old?.value_bytes));
+    if superseded.sum::<u64>() > TXN_SUPERSEDED_BYTES_MAX {
+        let refusal = TxnRefusal::SupersedesTooMuch;
         return Ok(Outcome::Txn(TxnOutcome::Refused { revision: state.revision, refusal }));
     }
     if let Some(refused) = bounds.refuse(state, bytes_after(state.bytes, &changes)) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use keyspace::{Command, Expect, Query};
-use node::{Input, Node, NodeConfig, Op, Output, Reply, Request, Timing};
+use node::{Input, Node, NodeConfig, Op, Output, Reply, Request, Timing, WatchEvent};
 use storage::{Files, Identity, MemFiles, Store, StoreOptions, Wal, WalOptions};
 use types::{ClusterId, GroupId, Limits, NodeId, Now, Problem, Role, WriteBatch};
 use wire::{PeerBody, PeerMessage};
@@ -22,6 +22,8 @@ pub struct Machine {
     pub files: MemFiles,
     /// Answers by token.
     pub answers: BTreeMap<u64, Answer>,
+    /// What watches were told, by token.
+    pub watched: BTreeMap<u64, Vec<WatchEvent>>,
     pub disconnected: Vec<String>,
     /// What the log may free, as last told.
     pub retained: BTreeMap<GroupId, u64>,
@@ -103,6 +105,7 @@ impl Cluster {
             wal,
             files,
             answers: BTreeMap::new(),
+            watched: BTreeMap::new(),
             disconnected: Vec::new(),
             retained: BTreeMap::new(),
             unwritten: Vec::new(),
@@ -203,6 +206,7 @@ impl Cluster {
                 Output::Reply { token, result } => {
                     assert!(machine.answers.insert(token, result).is_none(), "one answer per request");
                 }
+                Output::Watch { token, event } => machine.watched.entry(token).or_default().push(event),
                 Output::Disconnect { reason, .. } => machine.disconnected.push(reason),
                 Output::Event(_) => {}
             }

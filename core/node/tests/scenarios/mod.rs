@@ -5,3 +5,4 @@ mod idempotency;
 mod keyspaces;
 mod shards;
 mod snapshots;
+mod watches;

@@ -27,7 +27,7 @@ use std::{
 
 use types::{
     GroupId, LogPosition,
-    limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX, is_reserved_key},
+    limits::{KEY_BYTES_MAX, ROW_KEY_BYTES_MAX, VALUE_BYTES_MAX, is_history_key, is_reserved_key},
 };
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
@@ -395,10 +395,11 @@ impl ReadRows for Store {
 
 impl WriteRows for Store {
     fn put(&mut self, group: GroupId, key: &[u8], row: Row) {
-        assert!(key.len() <= KEY_BYTES_MAX, "a key of {} bytes", key.len());
+        let key_bytes_max = if is_history_key(key) { ROW_KEY_BYTES_MAX } else { KEY_BYTES_MAX };
+        assert!(key.len() <= key_bytes_max, "a key of {} bytes", key.len());
         assert!(row.value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", row.value.len());
         let revision = self.state(group).revision;
-        if is_reserved_key(key) {
+        if is_reserved_key(key) && !is_history_key(key) {
             assert!(row.mod_revision >= revision, "a record's revision never goes back");
             assert!(row.value.len() <= RECORD_BYTES_MAX, "a record of {} bytes", row.value.len());
         } else {

@@ -14,6 +14,8 @@ use super::{Ack, Contract, OnPartition, Read, Replication, Values};
 const BOUND_MS_MAX: u64 = 3_600_000;
 /// Longest time that answers are remembered, in seconds: 30 days.
 const IDEMPOTENCY_TTL_S_MAX: u64 = 30 * 24 * 60 * 60;
+/// Longest time that history is kept, in seconds: 30 days.
+const HISTORY_TTL_S_MAX: u64 = 30 * 24 * 60 * 60;
 /// Longest time before a keyspace degrades, in milliseconds: an hour.
 const DEGRADE_AFTER_MS_MAX: u64 = 3_600_000;
 
@@ -81,6 +83,9 @@ impl Contract {
             Contract { idempotency_ttl_s: ttl, .. } if !(1..=IDEMPOTENCY_TTL_S_MAX).contains(&ttl) => Some(
                 format!("idempotency_ttl_s = {ttl} is not within 1 to {IDEMPOTENCY_TTL_S_MAX} (30 days)"),
             ),
+            Contract { history_ttl_s: ttl, .. } if !(1..=HISTORY_TTL_S_MAX).contains(&ttl) => {
+                Some(format!("history_ttl_s = {ttl} is not within 1 to {HISTORY_TTL_S_MAX} (30 days)"))
+            }
             Contract { read: Read::Bounded(ms), .. } if !(1..=BOUND_MS_MAX).contains(&ms) => Some(format!(
                 "read = {} is not within 1 ms to 1 hour: a bound of nothing is `strong`",
                 self.read
@@ -182,6 +187,7 @@ impl Contract {
             shards: self.shards.clamp(1, SHARDS_MAX),
             quota_bytes: self.quota_bytes.filter(|bytes| *bytes > 0),
             idempotency_ttl_s: self.idempotency_ttl_s.clamp(1, IDEMPOTENCY_TTL_S_MAX),
+            history_ttl_s: self.history_ttl_s.clamp(1, HISTORY_TTL_S_MAX),
             degrade_after_ms: self
                 .degrade_after_ms
                 .filter(|_| degrades)

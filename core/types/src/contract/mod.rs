@@ -169,6 +169,9 @@ pub struct Contract {
     pub quota_bytes: Option<u64>,
     /// How long the answer to a request with an idempotency key is remembered, in seconds.
     pub idempotency_ttl_s: u64,
+    /// For how long a revision can be watched and read at least, in seconds, unless the group has more newer
+    /// ones than it keeps.
+    pub history_ttl_s: u64,
     /// With [`OnPartition::Degrade`]: how long without a majority before it degrades, in milliseconds.
     pub degrade_after_ms: Option<u64>,
     /// With [`OnPartition::Degrade`]: what becomes of provisional writes.
@@ -187,6 +190,7 @@ impl Default for Contract {
             shards: 1,
             quota_bytes: None,
             idempotency_ttl_s: 24 * 60 * 60,
+            history_ttl_s: 60 * 60,
             degrade_after_ms: None,
             reconcile: None,
         }
@@ -214,7 +218,7 @@ impl Contract {
     }
 
     /// Every field with its value, in the order of the documentation. `None`: it is not set.
-    pub fn fields(&self) -> [(&'static str, Option<String>); 11] {
+    pub fn fields(&self) -> [(&'static str, Option<String>); 12] {
         let number = |value: u64| Some(value.to_string());
         [
             ("replication", Some(self.replication.to_string())),
@@ -226,6 +230,7 @@ impl Contract {
             ("shards", number(self.shards.into())),
             ("quota_bytes", self.quota_bytes.map(|bytes| bytes.to_string())),
             ("idempotency_ttl_s", number(self.idempotency_ttl_s)),
+            ("history_ttl_s", number(self.history_ttl_s)),
             ("degrade_after_ms", self.degrade_after_ms.map(|ms| ms.to_string())),
             ("reconcile", self.reconcile.map(|rule| rule.to_string())),
         ]

@@ -31,6 +31,7 @@ impl Serialize for Contract {
             map.serialize_entry("quota_bytes", &bytes)?;
         }
         map.serialize_entry("idempotency_ttl_s", &self.idempotency_ttl_s)?;
+        map.serialize_entry("history_ttl_s", &self.history_ttl_s)?;
         if let Some(ms) = self.degrade_after_ms {
             map.serialize_entry("degrade_after_ms", &ms)?;
         }
@@ -95,6 +96,7 @@ impl Contract {
             "shards" => self.shards = small(field, value)?,
             "quota_bytes" => self.quota_bytes = optional(value, |value| number(field, value))?,
             "idempotency_ttl_s" => self.idempotency_ttl_s = number(field, value)?,
+            "history_ttl_s" => self.history_ttl_s = number(field, value)?,
             "degrade_after_ms" => self.degrade_after_ms = optional(value, |value| number(field, value))?,
             "reconcile" => {
                 let rule = |value| word(field, value, Reconcile::ALL, Reconcile::name);

@@ -122,6 +122,9 @@ pub struct Get {
     /// Write the value to this file instead
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Read as of this revision, which must not be compacted [default: the newest]
+    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
+    pub revision: Option<u64>,
     /// What the read guarantees and what it must have seen.
     #[command(flatten)]
     pub reading: Reading,
@@ -184,6 +187,9 @@ pub struct List {
     /// Also print the values
     #[arg(long)]
     pub values: bool,
+    /// Read as of this revision, which must not be compacted [default: the newest]
+    #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(u64).range(1..))]
+    pub revision: Option<u64>,
     /// What the read guarantees and what it must have seen.
     #[command(flatten)]
     pub reading: Reading,

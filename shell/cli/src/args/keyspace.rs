@@ -124,6 +124,9 @@ pub struct Fields {
     /// How long answers to idempotency keys are remembered, in seconds
     #[arg(long, value_name = "S")]
     pub idempotency_ttl_s: Option<u64>,
+    /// How long every revision can be watched and read, in seconds
+    #[arg(long, value_name = "S")]
+    pub history_ttl_s: Option<u64>,
     /// With degrade: how long without a majority before it does, in milliseconds
     #[arg(long, value_name = "MS")]
     pub degrade_after_ms: Option<u64>,
@@ -145,6 +148,7 @@ impl Fields {
             ("shards", json!(self.shards)),
             ("quota_bytes", json!(self.quota_bytes)),
             ("idempotency_ttl_s", json!(self.idempotency_ttl_s)),
+            ("history_ttl_s", json!(self.history_ttl_s)),
             ("degrade_after_ms", json!(self.degrade_after_ms)),
             ("reconcile", json!(self.reconcile)),
         ];

@@ -7,6 +7,7 @@ mod data;
 mod keyspace;
 mod style;
 mod txn;
+mod watch;
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
@@ -16,6 +17,7 @@ pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put, Reading, Writing};
 pub use keyspace::{Apply, Create, KeyspaceArgs, KeyspaceCommand, Named};
 pub use txn::Txn;
+pub use watch::{Compact, Watch};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -68,6 +70,10 @@ pub enum Command {
     Apply(Apply),
     /// Compare keys, then do one of two lists of operations, all at once.
     Txn(Txn),
+    /// Print every change of a key, or of all keys of a prefix, as it happens.
+    Watch(Watch),
+    /// Give up a keyspace's history up to a revision.
+    Compact(Compact),
     /// Store a directory tree: every file, link and empty directory.
     Import(Import),
     /// Write a stored directory tree back to disk.

@@ -119,6 +119,12 @@ impl Keyspace {
         self
     }
 
+    /// The same keyspace, read as of this revision.
+    pub fn at(mut self, revision: Option<u64>) -> Keyspace {
+        self.asked.extend(revision.map(|revision| format!("revision={revision}")));
+        self
+    }
+
     /// The same keyspace, whose writes are acknowledged so.
     pub fn acknowledging(mut self, ack: Option<Ack>) -> Keyspace {
         self.asked.extend(ack.map(|ack| format!("ack={ack}")));
@@ -183,7 +189,15 @@ impl Keyspace {
     /// # Errors
     /// See [`CallError`]; `maybe_applied` says whether it may have happened.
     pub async fn txn(&self, document: Bytes, repeat: Repeat) -> Result<Answer, CallError> {
-        let path = format!("{}/txn{}", self.path.trim_end_matches("/keys"), self.query());
+        self.post("txn", document, repeat).await
+    }
+
+    /// Posts a JSON document to what is under the keyspace's own path.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `maybe_applied` says whether it may have happened.
+    pub async fn post(&self, what: &str, document: Bytes, repeat: Repeat) -> Result<Answer, CallError> {
+        let path = format!("{}/{what}{}", self.path.trim_end_matches("/keys"), self.query());
         let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         headers.extend(self.key_header());
         headers.extend(self.session_header());

@@ -93,6 +93,20 @@ impl Client {
         self.transport.send(endpoint, call, wait).await
     }
 
+    /// Opens a stream at one endpoint; `wait` bounds the time until it begins.
+    ///
+    /// # Errors
+    /// What happened to the attempt.
+    pub async fn open(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        wait: Duration,
+    ) -> Result<hyper::body::Incoming, AttemptError> {
+        self.transport.open(endpoint, path, headers, wait).await
+    }
+
     /// A client of one endpoint alone, sharing connections and counters.
     pub fn only(&self, endpoint: Endpoint) -> Client {
         Client {

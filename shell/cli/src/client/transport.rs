@@ -5,7 +5,7 @@
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -67,6 +67,31 @@ impl Transport {
         }
     }
 
+    /// Begins an answer that goes on for as long as it does.
+    pub(super) async fn open(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        wait: Duration,
+    ) -> Result<Incoming, AttemptError> {
+        let unsendable = |error: http::Error| AttemptError::Unsendable { reason: error.to_string() };
+        let mut request = Request::get(endpoint.uri(path).map_err(unsendable)?);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::default()).map_err(unsendable)?;
+        let opening = async {
+            let response = self.respond(request).await?;
+            if response.status() == StatusCode::OK {
+                return Ok(response.into_body());
+            }
+            let status = response.status().as_u16();
+            Err(read_answer(response).await.err().unwrap_or(AttemptError::Foreign { status }))
+        };
+        tokio::time::timeout(wait, opening).await.unwrap_or(Err(AttemptError::TimedOut))
+    }
+
     fn request(
         &self,
         endpoint: &Endpoint,
@@ -87,15 +112,18 @@ impl Transport {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, AttemptError> {
-        let response = self.http.request(request).await.map_err(|error| {
+        read_answer(self.respond(request).await?).await
+    }
+
+    async fn respond(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, AttemptError> {
+        self.http.request(request).await.map_err(|error| {
             let reason = innermost(&error);
             if error.is_connect() {
                 AttemptError::Unreachable { reason }
             } else {
                 AttemptError::Lost { reason }
             }
-        })?;
-        read_answer(response).await
+        })
     }
 }
 

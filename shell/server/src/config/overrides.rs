@@ -35,6 +35,10 @@ pub struct LimitsConfig {
     pub disk_free_bytes_min: Option<u64>,
     /// See [`Limits::idempotency_keys_max`].
     pub idempotency_keys_max: Option<u64>,
+    /// See [`Limits::history_revisions_max`].
+    pub history_revisions_max: Option<u64>,
+    /// See [`Limits::watchers_max`].
+    pub watchers_max: Option<usize>,
 }
 
 impl LimitsConfig {
@@ -53,6 +57,8 @@ impl LimitsConfig {
             store_cache_bytes: self.store_cache_bytes.unwrap_or(default.store_cache_bytes),
             disk_free_bytes_min: self.disk_free_bytes_min.unwrap_or(default.disk_free_bytes_min),
             idempotency_keys_max: self.idempotency_keys_max.unwrap_or(default.idempotency_keys_max),
+            history_revisions_max: self.history_revisions_max.unwrap_or(default.history_revisions_max),
+            watchers_max: self.watchers_max.unwrap_or(default.watchers_max),
         }
     }
 
@@ -79,6 +85,8 @@ impl LimitsConfig {
             ("limits.log_bytes_per_checkpoint", limits.log_bytes_per_checkpoint),
             ("limits.store_cache_bytes", limits.store_cache_bytes as u64),
             ("limits.idempotency_keys_max", limits.idempotency_keys_max),
+            ("limits.history_revisions_max", limits.history_revisions_max),
+            ("limits.watchers_max", limits.watchers_max as u64),
         ];
         at_least_one(&positive)
     }

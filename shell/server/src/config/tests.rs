@@ -81,6 +81,8 @@ fn every_key_that_can_be_written_can_be_read() {
         store_cache_bytes: Some(limits.store_cache_bytes),
         disk_free_bytes_min: Some(limits.disk_free_bytes_min),
         idempotency_keys_max: Some(limits.idempotency_keys_max),
+        history_revisions_max: Some(limits.history_revisions_max),
+        watchers_max: Some(limits.watchers_max),
     };
     let timing = config.timing.timing();
     config.timing = TimingConfig {

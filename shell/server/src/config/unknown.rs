@@ -33,6 +33,8 @@ const LIMITS: &[&str] = &[
     "store_cache_bytes",
     "disk_free_bytes_min",
     "idempotency_keys_max",
+    "history_revisions_max",
+    "watchers_max",
 ];
 const TIMING: &[&str] = &["tick_ms", "heartbeat_ticks", "election_ticks", "no_quorum_after_ms"];
 

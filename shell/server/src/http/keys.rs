@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use types::{ErrorCode, Problem, Receipt, limits::VALUE_BYTES_MAX};
 
-use super::{AppState, HttpProblem, body, conditions, idempotency, options, params, path, receipt};
+use super::{AppState, HttpProblem, body, conditions, idempotency, options, params, past, path, receipt};
 use crate::run::NodeHandle;
 
 #[derive(Serialize)]
@@ -43,11 +43,13 @@ pub(super) async fn get(
     let time_limit = params::time_limit(&headers)?;
     let mut query = params::Query::of(&uri)?;
     let options = options::of_read(&mut query, &headers)?;
-    query.end("read; a '?' that belongs to the key is %3F")?;
+    let revision = query.revision("revision")?;
+    query.end("read, revision; a '?' that belongs to the key is %3F")?;
     let named = path::encode(&key);
-    let op = Op::Query(Query::Get { key });
+    let op = past::op(revision, Query::Get { key });
     let request = Request { keyspace, op, options };
     let Reply { body, receipt } = state.node()?.request(request, time_limit).await?;
+    past::check(&body, &receipt)?;
     let ReplyBody::Answer(QueryAnswer::Get { row, .. }) = body else { return Err(unexpected().into()) };
     let Some(row) = row else {
         let missing = Problem::not_applied(

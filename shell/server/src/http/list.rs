@@ -8,7 +8,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyspace::{Item, KeyRange, Query, QueryAnswer};
-use node::{Op, Reply, ReplyBody, Request};
+use node::{Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
 use types::{
@@ -16,9 +16,9 @@ use types::{
     limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX},
 };
 
-use super::{AppState, HttpProblem, keys, options, params, path, receipt};
+use super::{AppState, HttpProblem, keys, options, params, past, path, receipt};
 
-const PARAMETERS: &str = "prefix, start, end, limit, cursor, values, read";
+const PARAMETERS: &str = "prefix, start, end, limit, cursor, values, read, revision";
 
 #[derive(Serialize)]
 struct Page {
@@ -53,12 +53,14 @@ pub(super) async fn list(
     let values = query.flag("values")?;
     let range = range(&mut query)?;
     let options = options::of_read(&mut query, &headers)?;
+    let revision = query.revision("revision")?;
     query.end(PARAMETERS)?;
-    let op = Op::Query(Query::Range { range, limit, keys_only: !values });
+    let op = past::op(revision, Query::Range { range, limit, keys_only: !values });
     let deadline = Instant::now() + time_limit;
     let _room = state.flight().enter(RANGE_BYTES_MAX, time_limit).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let Reply { body, receipt } = state.node()?.request(Request { keyspace, op, options }, left).await?;
+    past::check(&body, &receipt)?;
     let ReplyBody::Answer(QueryAnswer::Range { items, next, .. }) = body else {
         return Err(keys::unexpected().into());
     };
@@ -82,7 +84,7 @@ pub(super) fn listed(item: Item, values: bool) -> Listed {
 }
 
 /// The keys that are at or after `start`, before `end`, begin with `prefix`, and are not before `cursor`.
-fn range(query: &mut params::Query) -> Result<KeyRange, HttpProblem> {
+pub(super) fn range(query: &mut params::Query) -> Result<KeyRange, HttpProblem> {
     let prefix = query.bytes("prefix").unwrap_or_default();
     let start = query.bytes("start").unwrap_or_default();
     let cursor = query.hex("cursor")?.unwrap_or_default();

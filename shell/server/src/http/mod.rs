@@ -12,6 +12,7 @@ mod list;
 mod openapi;
 mod options;
 mod params;
+mod past;
 mod path;
 mod problem;
 mod receipt;
@@ -19,6 +20,7 @@ mod server;
 mod state;
 mod status;
 mod txn;
+mod watch;
 
 use std::time::Instant;
 
@@ -47,6 +49,8 @@ fn router(state: AppState) -> Router {
         .route("/v1/keyspaces/{keyspace}/keys/", key.clone())
         .route("/v1/keyspaces/{keyspace}/keys/{*key}", key)
         .route("/v1/keyspaces/{keyspace}/txn", post(txn::post))
+        .route("/v1/keyspaces/{keyspace}/watch", get(watch::watch))
+        .route("/v1/keyspaces/{keyspace}/compact", post(past::compact))
         .route("/v1/keyspaces/{keyspace}/hash", get(admin::hash))
         .route("/v1/status", get(status::status))
         .route("/v1/openapi.json", get(admin::openapi))

@@ -83,6 +83,20 @@ impl Query {
         }
     }
 
+    /// A revision, from 1.
+    pub(super) fn revision(&mut self, name: &str) -> Result<Option<u64>, HttpProblem> {
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        match std::str::from_utf8(&value).ok().and_then(number) {
+            Some(revision @ 1..) => Ok(Some(revision)),
+            _ => Err(malformed(name, "one whole number, from 1")),
+        }
+    }
+
+    /// A shard's number, if one is given.
+    pub(super) fn shard_named(&mut self) -> Result<Option<u32>, HttpProblem> {
+        if self.0.contains_key("shard") { self.shard().map(Some) } else { Ok(None) }
+    }
+
     /// A shard's number; 0 when it is not given.
     pub(super) fn shard(&mut self) -> Result<u32, HttpProblem> {
         let Some(value) = self.0.remove("shard") else { return Ok(0) };

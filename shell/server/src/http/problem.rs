@@ -34,6 +34,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     current_revision: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<&'a Receipt>,
 }
 
@@ -65,8 +67,9 @@ impl From<Problem> for HttpProblem {
     }
 }
 
-impl IntoResponse for HttpProblem {
-    fn into_response(self) -> Response {
+impl HttpProblem {
+    /// The problem details, as JSON.
+    pub(super) fn json(&self) -> Vec<u8> {
         let problem = &self.problem;
         let body = Body {
             r#type: format!("/errors/{}", problem.code),
@@ -78,10 +81,17 @@ impl IntoResponse for HttpProblem {
             retry_safe: problem.retry_safe() || self.under_key,
             next_step: &problem.next_step,
             current_revision: problem.current_revision,
+            oldest_revision: problem.oldest_revision,
             receipt: self.receipt.as_deref(),
         };
-        let json = serde_json::to_vec(&body).expect("a problem is plain data");
-        let mut response = (self.status, json).into_response();
+        serde_json::to_vec(&body).expect("a problem is plain data")
+    }
+}
+
+impl IntoResponse for HttpProblem {
+    fn into_response(self) -> Response {
+        let problem = &self.problem;
+        let mut response = (self.status, self.json()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers
@@ -108,6 +118,7 @@ fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::Overloaded => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Conflict => StatusCode::PRECONDITION_FAILED,
+        ErrorCode::Compacted => StatusCode::GONE,
         ErrorCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::KeyNotFound | ErrorCode::KeyspaceNotFound => StatusCode::NOT_FOUND,
         ErrorCode::InvalidArgument | ErrorCode::UnsupportedVersion => StatusCode::BAD_REQUEST,
@@ -124,6 +135,7 @@ fn title(code: ErrorCode) -> &'static str {
         ErrorCode::DeadlineExceeded => "The deadline passed first",
         ErrorCode::Overloaded => "A limit of queued work is reached",
         ErrorCode::Conflict => "The key is not at the expected revision",
+        ErrorCode::Compacted => "The revision was compacted",
         ErrorCode::IdempotencyKeyReused => "The idempotency key was used with another request",
         ErrorCode::QuotaExceeded => "The keyspace's quota has no room for the write",
         ErrorCode::KeyNotFound => "There is no such key",

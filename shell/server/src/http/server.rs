@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -27,6 +28,9 @@ use crate::log_limit::LogLimit;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time in which a client has to take some of its answer.
 const WRITE_TIMEOUT_MS: u32 = 10_000;
+/// Bytes of answers that wait for the client to take them, beyond which no more of an answer is made; and of
+/// requests' heads: room for the longest key three times over, and for any session.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// Time that requests under way have to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after the operating system refused a connection (no more file descriptors, say).
@@ -66,7 +70,7 @@ async fn accept(
     let places = Arc::new(Semaphore::new(connections_max));
     let failures_logged = LogLimit::default();
     let mut connections = JoinSet::new();
-    let app = router(state.clone());
+    let app = router(state.clone()).layer(Extension(Stopped(stopped.clone())));
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -99,6 +103,17 @@ async fn accept(
     while connections.join_next().await.is_some() {}
 }
 
+/// For answers that do not end by themselves.
+#[derive(Clone)]
+pub(super) struct Stopped(watch::Receiver<bool>);
+
+impl Stopped {
+    /// Completes when the server stops.
+    pub(super) async fn wait(&mut self) {
+        until_stopped(&mut self.0).await;
+    }
+}
+
 /// Completes when the server stops, also when it was dropped.
 async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -114,6 +129,7 @@ async fn serve(stream: TcpStream, app: axum::Router, mut stopped: watch::Receive
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

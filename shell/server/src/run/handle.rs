@@ -1,9 +1,18 @@
 //! How the doors reach the node: asynchronous calls to its thread.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use node::{NodeStatus, Reply, Request};
-use tokio::{sync::oneshot, time::timeout};
+use node::{Input, NodeStatus, Reply, Request, WatchEvent, WatchRequest};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use types::{ErrorCode, Problem};
 
 use super::{
@@ -21,11 +30,12 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct NodeHandle {
     inbox: Arc<Inbox>,
     clock: Clock,
+    watches: Arc<AtomicU64>,
 }
 
 impl NodeHandle {
     pub(crate) fn new(inbox: Arc<Inbox>, clock: Clock) -> NodeHandle {
-        NodeHandle { inbox, clock }
+        NodeHandle { inbox, clock, watches: Arc::default() }
     }
 
     /// Asks, and waits for the one answer that comes by the deadline.
@@ -46,6 +56,14 @@ impl NodeHandle {
                 "the request may have been carried out: read the key before writing again",
             )),
         }
+    }
+
+    /// Begins to watch.
+    pub(crate) fn watch(&self, request: WatchRequest) -> Result<Watching, Problem> {
+        let token = self.watches.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, events) = mpsc::unbounded_channel();
+        self.push(NodeMessage::Watch { token, request, events: sender })?;
+        Ok(Watching { inbox: self.inbox.clone(), token, events })
     }
 
     /// What the node knows of itself.
@@ -83,6 +101,32 @@ impl NodeHandle {
                 "wait a moment, then send it again; send less at once if it persists",
             ),
         })
+    }
+}
+
+/// A watch under way. The node holds back what this side has not taken; dropping it ends the watch.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    inbox: Arc<Inbox>,
+    token: u64,
+    events: mpsc::UnboundedReceiver<WatchEvent>,
+}
+
+impl Watching {
+    /// What it is told next; `None` when the node has stopped, or the watch ended.
+    pub(crate) async fn next(&mut self) -> Option<WatchEvent> {
+        self.events.recv().await
+    }
+
+    /// So many bytes of what it was told have been taken.
+    pub(crate) fn taken(&self, bytes: u64) {
+        self.inbox.push_input(Input::WatchCredit { token: self.token, bytes });
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.inbox.push_input(Input::Unwatch { token: self.token });
     }
 }
 

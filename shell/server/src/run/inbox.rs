@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use node::{Input, NodeStatus, Reply, Request};
+use node::{Input, NodeStatus, Reply, Request, WatchEvent, WatchRequest};
 use prost::Message;
 use storage::{GroupState, ScrubJob};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use types::{NodeId, Problem};
 use wire::PeerMessage;
 
@@ -31,6 +31,8 @@ pub(crate) enum NodeMessage {
     Peer(NodeId, PeerMessage, u32),
     /// From a client.
     Client { request: Request, deadline_ms: u64, reply: oneshot::Sender<Result<Reply, Problem>> },
+    /// A client watches; what it is told goes to `events`.
+    Watch { token: u64, request: WatchRequest, events: mpsc::UnboundedSender<WatchEvent> },
     /// What the node knows of itself.
     Status(oneshot::Sender<NodeStatus>),
     /// The means to verify a keyspace's checkpoint, and the state that it should have.

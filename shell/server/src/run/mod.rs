@@ -40,7 +40,7 @@ use crate::{
 use clock::Clock;
 use inbox::Inbox;
 
-pub(crate) use handle::NodeHandle;
+pub(crate) use handle::{NodeHandle, Watching};
 pub(crate) use inbox::Scrub;
 pub use stop::{EXIT_BROKEN_INVARIANT, EXIT_DISK};
 

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use node::{Fatal, Input, Node, NodeEvent, Output, Reply};
-use tokio::sync::oneshot;
+use node::{Fatal, Input, Node, NodeEvent, Output, Reply, WatchEvent};
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use types::{ErrorCode, NodeId, Problem};
 use wire::PeerMessage;
 
@@ -41,6 +41,8 @@ pub(crate) struct NodeThread {
 struct Work {
     parts: NodeThread,
     waiting: BTreeMap<u64, oneshot::Sender<Result<Reply, Problem>>>,
+    /// Where watches are told, by token.
+    watches: BTreeMap<u64, UnboundedSender<WatchEvent>>,
     last_token: u64,
     outputs: Vec<Output>,
     to_peers: BTreeMap<NodeId, Vec<PeerMessage>>,
@@ -53,6 +55,7 @@ pub(crate) fn start(parts: NodeThread) -> thread::JoinHandle<()> {
             let work = Work {
                 parts,
                 waiting: BTreeMap::new(),
+                watches: BTreeMap::new(),
                 last_token: 0,
                 outputs: Vec::new(),
                 to_peers: BTreeMap::new(),
@@ -101,7 +104,12 @@ impl Work {
 
     fn take(&mut self, message: NodeMessage) -> Result<(), Fatal> {
         match message {
-            NodeMessage::Input(input) => self.handle(input),
+            NodeMessage::Input(input) => {
+                if let Input::Unwatch { token } = &input {
+                    self.watches.remove(token);
+                }
+                self.handle(input)
+            }
             NodeMessage::Peer(from, message, _) => self.handle(Input::Peer { from, message }),
             // The client has gone: spare the cluster the work.
             NodeMessage::Client { reply, .. } if reply.is_closed() => Ok(()),
@@ -110,6 +118,10 @@ impl Work {
                 let token = self.last_token;
                 self.waiting.insert(token, reply);
                 self.handle(Input::Client { token, request, deadline_ms })
+            }
+            NodeMessage::Watch { token, request, events } => {
+                self.watches.insert(token, events);
+                self.handle(Input::Watch { token, request })
             }
             NodeMessage::Status(reply) => {
                 // Whoever asked may have stopped waiting.
@@ -143,6 +155,14 @@ impl Work {
                 Output::Reply { token, result } => {
                     let reply = self.waiting.remove(&token).expect("a client is answered once");
                     let _ = reply.send(result);
+                }
+                Output::Watch { token, event } => {
+                    let ended = matches!(event, WatchEvent::Ended(_));
+                    // Whoever has stopped listening says so.
+                    let told = self.watches.get(&token).map(|events| events.send(event));
+                    if ended && told.is_some() {
+                        self.watches.remove(&token);
+                    }
                 }
                 Output::Disconnect { peer, reason } => {
                     if let Some(peers) = &self.parts.peers {

@@ -4,6 +4,7 @@ mod parameters;
 mod responses;
 mod schemas;
 mod txn;
+mod watch;
 
 use serde_json::{Value, json};
 
@@ -31,6 +32,8 @@ pub(super) fn document() -> Value {
             "/v1/keyspaces/{keyspace}/keys/{key}": key_path(),
             "/v1/keyspaces/{keyspace}/keys": keys_path(),
             "/v1/keyspaces/{keyspace}/txn": txn::path(),
+            "/v1/keyspaces/{keyspace}/watch": watch::path(),
+            "/v1/keyspaces/{keyspace}/compact": watch::compact_path(),
             "/v1/keyspaces/{keyspace}/hash": hash_path(),
             "/v1/keyspaces": keyspaces_path(),
             "/v1/keyspaces/{keyspace}": keyspace_path(),
@@ -76,13 +79,13 @@ pub(super) fn document() -> Value {
 }
 
 fn key_path() -> Value {
-    let read = ["400", "404", "405", "429", "500", "503", "504"];
+    let read = ["400", "404", "405", "410", "429", "500", "503", "504"];
     let write = ["400", "404", "405", "412", "422", "429", "500", "503", "504", "507"];
     let get = |id: &str, summary: &str, ok: Value| {
         json!({
             "operationId": id,
             "summary": summary,
-            "parameters": [READ.get(), SESSION.get(), IF_NONE_MATCH_READ.get(), DEADLINE.get()],
+            "parameters": [READ.get(), watch::REVISION.get(), SESSION.get(), IF_NONE_MATCH_READ.get(), DEADLINE.get()],
             "responses": with(json!({"200": ok, "304": responses::not_modified()}), &read),
         })
     };
@@ -124,11 +127,11 @@ fn keys_path() -> Value {
             "summary": "List keys in order, a page at a time; all bounds that are given hold together",
             "parameters": [
                 PREFIX.get(), START.get(), END.get(), LIMIT.get(), CURSOR.get(), VALUES.get(), READ.get(),
-                SESSION.get(), DEADLINE.get(),
+                watch::REVISION.get(), SESSION.get(), DEADLINE.get(),
             ],
             "responses": with(
                 json!({"200": answer("A page.", "Page")}),
-                &["400", "404", "405", "429", "500", "503", "504"],
+                &["400", "404", "405", "410", "429", "500", "503", "504"],
             ),
         },
     })

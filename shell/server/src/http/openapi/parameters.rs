@@ -11,10 +11,10 @@ use crate::http::params::{TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
 
 /// One parameter.
 pub(super) struct Parameter {
-    name: &'static str,
-    place: &'static str,
-    description: &'static str,
-    schema: fn() -> Value,
+    pub(super) name: &'static str,
+    pub(super) place: &'static str,
+    pub(super) description: &'static str,
+    pub(super) schema: fn() -> Value,
 }
 
 impl Parameter {

@@ -8,8 +8,17 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
         "description": description,
         "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
     });
-    if ["PutAnswer", "DeleteAnswer", "Page", "TxnAnswer", "Keyspaces", "KeyspaceShown", "KeyspaceCreated"]
-        .contains(&schema)
+    if [
+        "PutAnswer",
+        "DeleteAnswer",
+        "Page",
+        "TxnAnswer",
+        "Keyspaces",
+        "KeyspaceShown",
+        "KeyspaceCreated",
+        "Compacted",
+    ]
+    .contains(&schema)
     {
         answer["headers"] = receipt_headers();
     }
@@ -40,6 +49,15 @@ pub(super) fn value_head() -> Value {
     json!({"description": "The key exists.", "headers": key_headers()})
 }
 
+/// A stream of server-sent events.
+pub(super) fn events(description: &str) -> Value {
+    json!({
+        "description": description,
+        "headers": receipt_headers(),
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    })
+}
+
 /// The client has it already.
 pub(super) fn not_modified() -> Value {
     json!({"description": "The key is at a revision that the request names.", "headers": key_headers()})
@@ -57,6 +75,7 @@ fn problem(status: &str) -> Value {
         "405" => ("INVALID_ARGUMENT", "The path has other methods: the Allow header names them."),
         "408" => ("DEADLINE_EXCEEDED", "The body did not arrive by the deadline. Nothing was applied."),
         "409" => ("CONFLICT", "The keyspace exists under another contract. Nothing was applied."),
+        "410" => ("COMPACTED", "The revision was compacted. Nothing was applied."),
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
         "413" => ("INVALID_ARGUMENT", "The body is over the limit. Nothing was applied."),
         "422" => (

@@ -6,7 +6,7 @@ use types::{
     contract::{Ack, OnPartition, Reconcile, Replication, Values},
 };
 
-use super::txn;
+use super::{txn, watch};
 
 /// Every named schema.
 pub(super) fn all() -> Value {
@@ -63,6 +63,8 @@ pub(super) fn all() -> Value {
         "TxnAnswer": txn::answer(),
         "TxnResponse": txn::response(),
         "TxnItem": txn::item(),
+        "Compaction": watch::compaction(),
+        "Compacted": watch::compacted(),
         "Hash": optional(object(&[
             ("keyspace", text()),
             ("shard", number()),
@@ -119,6 +121,7 @@ fn contract() -> Value {
         ("shards", most(u32::MAX.into(), false)),
         ("quota_bytes", most(EXACT_MAX, true)),
         ("idempotency_ttl_s", most(EXACT_MAX, false)),
+        ("history_ttl_s", most(EXACT_MAX, false)),
         ("degrade_after_ms", most(EXACT_MAX, true)),
         ("reconcile", words(Reconcile::ALL, Reconcile::name)),
     ];
@@ -136,7 +139,10 @@ fn problem() -> Value {
         ("retry_safe", boolean()),
         ("next_step", text()),
     ]);
-    optional(required, &[("current_revision", number()), ("receipt", reference("Receipt"))])
+    optional(
+        required,
+        &[("current_revision", number()), ("oldest_revision", number()), ("receipt", reference("Receipt"))],
+    )
 }
 
 fn receipt() -> Value {
