@@ -33,6 +33,11 @@ impl GroupId {
         GroupId(create_revision.saturating_mul(u64::from(SHARDS_MAX)))
     }
 
+    /// The revision of the meta group that created the keyspace of this group.
+    pub fn create_revision(self) -> u64 {
+        self.0 / u64::from(SHARDS_MAX)
+    }
+
     /// The group of a keyspace's shard, of which this is the first.
     pub fn shard(self, number: u32) -> GroupId {
         assert!(number < SHARDS_MAX, "shard {number} of a keyspace");

@@ -2,13 +2,13 @@
 //! writes the answers anew; the difference is then to be reviewed as behaviour.
 //!
 //! Commands: `parse CONTRACT`, `check NODES CONTRACT`, `supported NODES CONTRACT`, `explain NODES CONTRACT`,
-//! `name NAME`. A contract is JSON.
+//! `name NAME`, `alter NODES CHANGES of CONTRACT`. A contract is JSON.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use types::{
     Contract,
-    contract::{Ack, OnPartition, Read, Reconcile, Replication, Values, check_name},
+    contract::{Ack, Changes, OnPartition, Read, Reconcile, Replication, Values, check_name},
 };
 
 #[test]
@@ -53,6 +53,9 @@ fn step(line: &str) -> String {
             Err(problem) => problem.to_string(),
         };
     }
+    if command == "alter" {
+        return alter(rest);
+    }
     let (nodes, json) = if command == "parse" { ("3", rest) } else { rest.split_once(' ').unwrap() };
     let nodes: u32 = nodes.parse().unwrap();
     let contract: Contract = match serde_json::from_str(json) {
@@ -79,6 +82,27 @@ fn step(line: &str) -> String {
             lines.into_iter().chain(notes).collect::<Vec<_>>().join("\n")
         }
         other => panic!("no command {other}"),
+    }
+}
+
+/// What the node asked does with changes: refuses what is fixed, then what contradicts.
+fn alter(rest: &str) -> String {
+    let (nodes, rest) = rest.split_once(' ').unwrap();
+    let (changes, contract) = rest.split_once(" of ").unwrap();
+    let nodes: u32 = nodes.parse().unwrap();
+    let contract: Contract = serde_json::from_str(contract).unwrap();
+    let changes: Changes = match serde_json::from_str(changes) {
+        Ok(changes) => changes,
+        Err(error) => return format!("error: {error}"),
+    };
+    let contract = contract.resolved(nodes);
+    let altered = changes.apply(contract).resolved(nodes);
+    if let Some((field, reason)) = contract.refuses_change(&altered) {
+        return format!("{field} stays: {reason}");
+    }
+    match altered.check(nodes) {
+        Ok(()) => format!("altered: {}", contract.differences(&altered).join(", ")),
+        Err(refusal) => refusal.to_string(),
     }
 }
 

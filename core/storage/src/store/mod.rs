@@ -18,6 +18,7 @@ pub(crate) mod engine;
 pub(crate) mod format;
 mod install;
 mod overlay;
+mod reclaim;
 pub(crate) mod view;
 
 use std::{
@@ -32,6 +33,7 @@ use types::{
 
 pub use checkpoint::{CheckpointDone, CheckpointJob};
 pub use install::{InstallDone, InstallJob, Staging};
+pub use reclaim::{ReclaimDone, ReclaimJob};
 
 use crate::{
     Files, GroupState, ReadRows, Row, RowMeta, SnapshotReader, StoreError, WriteRows, rows::RECORD_BYTES_MAX,
@@ -55,6 +57,8 @@ pub struct Store {
     frozen: Option<Frozen>,
     /// Groups whose install has begun and not finished, with the job's number.
     installing: BTreeMap<GroupId, u64>,
+    /// The job that removes rows of a group that is no more, if one was begun and not finished.
+    reclaiming: Option<u64>,
     /// The group whose entry is being applied: rows changed, state not yet set.
     applying: Option<GroupId>,
     jobs_begun: u64,
@@ -89,6 +93,7 @@ impl Store {
             active: Overlay::default(),
             frozen: None,
             installing: BTreeMap::new(),
+            reclaiming: None,
             applying: None,
             jobs_begun: 0,
             job_finished: 0,
@@ -213,6 +218,48 @@ impl Store {
         let number = self.installing.remove(&done.group());
         assert_eq!(number, Some(done.number), "an install is finished once, by its own store");
         self.replace_view(done.number, done.view);
+    }
+
+    /// The group is no more: what no checkpoint has of it is forgotten. It takes no more writes.
+    ///
+    /// # Panics
+    /// In the middle of an entry.
+    pub fn forget(&mut self, group: GroupId) {
+        assert_eq!(self.applying, None, "a group is forgotten between entries");
+        self.active.remove_group(group);
+        if let Some(frozen) = &mut self.frozen {
+            frozen.void.insert(group);
+        }
+        self.check_invariants();
+    }
+
+    /// Begins to remove rows of a group that was forgotten: some of them, so several jobs may be needed. `None`
+    /// if one is under way, or if a checkpoint or installation is that may yet write rows of the group.
+    pub fn begin_reclaim(&mut self, group: GroupId) -> Option<ReclaimJob> {
+        if self.reclaiming.is_some() || self.frozen.is_some() || self.installing.contains_key(&group) {
+            return None;
+        }
+        let number = self.next_job();
+        self.reclaiming = Some(number);
+        Some(ReclaimJob { engine: self.view.engine().clone(), group, number })
+    }
+
+    /// The rows are gone. Answers whether the group is: if not, another job has to go on.
+    ///
+    /// # Panics
+    /// If it was not begun here, or a job begun before it has not been finished.
+    pub fn finish_reclaim(&mut self, done: ReclaimDone) -> bool {
+        assert_eq!(self.reclaiming.take(), Some(done.number), "a reclaim is finished once, by its own store");
+        self.replace_view(done.number, done.view);
+        done.over
+    }
+
+    /// Nothing was removed, for want of space.
+    ///
+    /// # Panics
+    /// If none is under way.
+    pub fn abort_reclaim(&mut self) {
+        self.reclaiming.take().expect("only a running reclaim is aborted");
     }
 
     /// Reads all of a group as of the last checkpoint, verifying every checksum, and answers its state

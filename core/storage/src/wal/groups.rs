@@ -1,7 +1,7 @@
 //! Where every group's log begins and ends, its terms, and which segment holds which of its
 //! entries. Kept alike while writing and while recovering, by the same rules.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use types::{GroupId, GroupWrite, HardState, LogPosition};
 
@@ -85,6 +85,8 @@ impl Segment {
 pub(super) struct Groups {
     pub logs: BTreeMap<GroupId, GroupLog>,
     pub segments: VecDeque<Segment>,
+    /// Groups that are no more: no segment is kept for their sake, and the next one does not name them.
+    forgotten: BTreeSet<GroupId>,
 }
 
 impl Groups {
@@ -130,6 +132,32 @@ impl Groups {
             log.begin_at(LogPosition { index: first.index - 1, term: previous_term });
             self.segments.iter_mut().for_each(|segment| segment.truncate(write.group, 0));
         }
+    }
+
+    /// A group is no more: its entries are needed by nobody.
+    pub fn forget(&mut self, group: GroupId) {
+        if self.logs.contains_key(&group) && self.forgotten.insert(group) {
+            self.segments.iter_mut().for_each(|segment| {
+                segment.live.remove(&group);
+            });
+        }
+    }
+
+    /// Before a segment begins: what its head does not name is gone from the log.
+    pub fn drop_forgotten(&mut self) {
+        for group in std::mem::take(&mut self.forgotten) {
+            self.logs.remove(&group);
+        }
+    }
+
+    /// In recovery: groups that a head does not name were forgotten before it was written. Answers them.
+    pub fn forget_unnamed(&mut self, heads: &[GroupHead]) -> Vec<GroupId> {
+        let named: BTreeSet<GroupId> = heads.iter().map(|head| head.group).collect();
+        let unnamed: Vec<GroupId> =
+            self.logs.keys().filter(|group| !named.contains(group)).copied().collect();
+        unnamed.iter().for_each(|group| self.forget(*group));
+        self.drop_forgotten();
+        unnamed
     }
 
     /// Applies a write to the newest segment. The error says which rule it breaks; then nothing has

@@ -167,12 +167,15 @@ impl Wal {
     }
 
     /// Frees the oldest segments as long as no group has an entry in them from its `first_needed` on.
-    /// A group without a number there keeps all of its entries. Answers how many were freed.
+    /// A group without a number there keeps all of its entries; one with the highest number there is, is no more,
+    /// never written again, and named by no segment that begins from now on. Answers how many were freed.
     ///
     /// # Errors
     /// The disk failed, now or earlier: as final as [`AppendError::Disk`].
     pub fn retain(&mut self, first_needed: &BTreeMap<GroupId, u64>) -> Result<usize, DiskError> {
         self.check_usable()?;
+        let forgotten = first_needed.iter().filter(|(_, needed)| **needed == u64::MAX);
+        forgotten.for_each(|(group, _)| self.groups.forget(*group));
         let mut freed = 0;
         while self.groups.segments.len() > 1 && !self.groups.segments[0].is_needed(first_needed) {
             let oldest = &self.groups.segments[0];
@@ -242,6 +245,7 @@ impl Wal {
         let sequence = self.stats().active_sequence + 1;
         let (segment_bytes, boot_nonce) = (self.options.segment_bytes, self.options.boot_nonce);
         let header = SegmentHeader::new(&self.identity, sequence, segment_bytes, boot_nonce);
+        self.groups.drop_forgotten();
         let begun = begin_segment(&*self.files, &mut self.spares, &header, self.offset, &self.groups)?;
         (self.active, self.offset) = begun;
         self.epoch = header.epoch;

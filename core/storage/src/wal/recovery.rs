@@ -209,6 +209,9 @@ impl Reader {
                 return Err(corrupt(before, *end, reason));
             }
             Some((before, _)) => {
+                for group in self.groups.forget_unnamed(&heads) {
+                    self.entries.remove(&group);
+                }
                 if !self.groups.heads().eq(heads) {
                     let reason = format!("the groups do not stand where the frames of {before} leave them");
                     return Err(corrupt(name, SEGMENT_HEADER_BYTES, reason));

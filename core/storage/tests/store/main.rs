@@ -3,5 +3,6 @@
 mod crash;
 mod faults;
 mod model;
+mod reclaim;
 mod snapshot;
 mod support;

@@ -2,11 +2,13 @@
 //! this version keeps ([`Contract::unsupported`]), and what follows from it in plain words
 //! ([`Contract::explain`]).
 
+mod alter;
 mod check;
 mod explain;
 mod parse;
 mod support;
 
+pub use alter::Changes;
 pub use check::Refusal;
 pub use explain::Explanation;
 pub use support::Unsupported;

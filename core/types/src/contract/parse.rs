@@ -72,20 +72,54 @@ impl<'de> Visitor<'de> for Table {
     }
 }
 
+/// A value that a field can be given, whatever the field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    Number(u64),
+    Text(String),
+    Truth(bool),
+    Nothing,
+}
+
+impl From<Given> for Plain {
+    fn from(given: Given) -> Plain {
+        match given {
+            Given::Number(number) => Plain::Number(number),
+            Given::Text(text) => Plain::Text(text),
+            Given::Truth(truth) => Plain::Truth(truth),
+            Given::Nothing => Plain::Nothing(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Given, D::Error> {
+        match Plain::deserialize(deserializer)? {
+            Plain::Text(text) => Ok(Given::Text(text)),
+            Plain::Truth(truth) => Ok(Given::Truth(truth)),
+            Plain::Nothing(()) => Ok(Given::Nothing),
+            number => self::number("a field", number).map(Given::Number).map_err(|_| {
+                D::Error::custom("a field is a word, a whole number without a sign, true or false, or null")
+            }),
+        }
+    }
+}
+
 /// A field's value, before its field says what it must be.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Plain {
+pub(super) enum Plain {
     Number(u64),
     /// JSON knows but one kind of number: `5.0` is a whole one.
     Fraction(f64),
     Text(String),
+    Truth(bool),
     Nothing(()),
     Other(IgnoredAny),
 }
 
 impl Contract {
-    fn set(&mut self, field: &str, value: Plain) -> Result<(), String> {
+    pub(super) fn set(&mut self, field: &str, value: Plain) -> Result<(), String> {
         match field {
             "replication" => self.replication = word(field, value, Replication::ALL, Replication::name)?,
             "on_partition" => self.on_partition = word(field, value, OnPartition::ALL, OnPartition::name)?,
