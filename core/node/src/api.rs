@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer, Txn};
-use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
+use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob, ReclaimDone, ReclaimJob};
 use types::{
     ClusterId, ErrorCode, GroupId, Limits, NodeId, Problem, Receipt, Role, SessionToken, WriteBatch,
     WriteSeq,
@@ -131,6 +131,8 @@ pub enum Input {
     CheckpointDone(Option<CheckpointDone>),
     /// An install job succeeded.
     InstallDone(InstallDone),
+    /// A reclaim job ended. `None`: there was no space; nothing changed.
+    ReclaimDone(Option<ReclaimDone>),
 }
 
 /// What a client asks of a keyspace.
@@ -240,7 +242,9 @@ pub enum Output {
     /// Run off the loop, strictly after every store job given before; then [`Input::InstallDone`]. A
     /// failure stops the process.
     Install(Box<InstallJob>),
-    /// The log may free segments without entries from these indexes on.
+    /// Run off the loop, strictly after every store job given before; then [`Input::ReclaimDone`].
+    Reclaim(ReclaimJob),
+    /// The log may free segments without entries from these indexes on; a group with the highest number is no more.
     Retain(BTreeMap<GroupId, u64>),
     /// Answer a client.
     Reply {
@@ -287,6 +291,18 @@ pub enum NodeEvent {
         group: GroupId,
         /// Its keyspace.
         keyspace: String,
+    },
+    /// A keyspace was deleted: its group stopped here.
+    GroupStopped {
+        /// The group.
+        group: GroupId,
+        /// What its keyspace was called.
+        keyspace: String,
+    },
+    /// Nothing of a deleted keyspace's group is in the state store any more.
+    GroupReclaimed {
+        /// The group.
+        group: GroupId,
     },
     /// A snapshot begins to stream to a peer.
     SnapshotSending {

@@ -1,7 +1,8 @@
-//! Creating, showing and listing keyspaces, on whichever node is asked.
+//! Creating, altering, deleting, showing and listing keyspaces, on whichever node is asked.
 //!
-//! Each is a request to the meta group, sent to its leader like any other: creating is a
-//! compare-and-set of the keyspace's record, the others are linearizable reads. A creation is answered
+//! Each is a request to the meta group, sent to its leader like any other: changes are
+//! compare-and-sets of the keyspace's record, the others are linearizable reads. A change is answered once the
+//! node asked goes by it: contracts are kept by each node's replica of the meta group. A creation is answered
 //! once the keyspace's group runs on the node asked and knows a leader, so that its client can use it there
 //! at once. That a keyspace of the name exists under an equal contract is success too: repeating a creation
 //! whose outcome is unknown is safe.
@@ -12,13 +13,13 @@ use keyspace::{Command, Outcome, Query, QueryAnswer};
 use storage::{ReadRows, Row};
 use types::{
     Applied, Contract, ErrorCode, GroupId, Now, Problem, Receipt, Role,
-    contract::check_name,
+    contract::{Changes, check_name},
     limits::{GROUPS_MAX, KEYSPACES_MAX, RANGE_ITEMS_MAX, SHARDS_MAX},
 };
 
 use crate::{
     api::{Fatal, Op, Output, Reply, ReplyBody, Request},
-    meta,
+    gone, meta,
     node::{META_NAME, Node},
     problems,
     requests::Origin,
@@ -29,10 +30,31 @@ use crate::{
 pub enum CatalogOp {
     /// Create it under this contract.
     Create(Contract),
+    /// Change its contract.
+    Alter {
+        /// To what.
+        to: Altered,
+        /// Only if the contract is of this version.
+        version: Option<u64>,
+    },
+    /// Delete it with all that is in it.
+    Delete {
+        /// Only if the contract is of this version.
+        version: Option<u64>,
+    },
     /// Its contract.
     Show,
     /// Those of all keyspaces; the request's keyspace says nothing.
     List,
+}
+
+/// What a contract is changed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Altered {
+    /// What it is, but for these fields.
+    But(Changes),
+    /// This, whole.
+    Whole(Contract),
 }
 
 /// The answer to a [`CatalogOp`]. Its receipt is of the meta group.
@@ -45,6 +67,15 @@ pub enum CatalogAnswer {
         /// False: it existed already.
         created: bool,
     },
+    /// The keyspace has this contract, and this node goes by it.
+    Altered {
+        /// The keyspace.
+        keyspace: KeyspaceInfo,
+        /// What changed, each as `field: before -> now`. None: it was so before.
+        changes: Vec<String>,
+    },
+    /// The keyspace is gone, and this node serves nothing of it any more.
+    Deleted(KeyspaceInfo),
     /// For [`CatalogOp::Show`].
     Shown(KeyspaceInfo),
     /// For [`CatalogOp::List`], in name order.
@@ -77,8 +108,10 @@ struct Task {
     name: String,
     op: CatalogOp,
     deadline_ms: u64,
-    /// The keyspace exists: what to answer once it can be used here.
-    exists: Option<(KeyspaceInfo, bool, Receipt)>,
+    /// The record that a change is about to replace, and what changes.
+    found: Option<(KeyspaceInfo, Vec<String>)>,
+    /// It is done: what to answer once this node goes by it.
+    done: Option<(CatalogAnswer, Receipt)>,
 }
 
 impl Catalog {
@@ -98,6 +131,9 @@ impl Node {
                 Some(problem) => return self.reply_catalog(token, Err(problem)),
                 None => CatalogOp::Create(contract.resolved(nodes)),
             },
+            CatalogOp::Delete { .. } if self.config.keyspaces.contains(&name) => {
+                return self.reply_catalog(token, Err(configured(&name)));
+            }
             op => op,
         };
         let limit = self.config.limits.pending_requests_max;
@@ -107,13 +143,15 @@ impl Node {
         }
         let asked = match &op {
             CatalogOp::Create(contract) => Op::Command(meta::create(&name, contract)),
-            CatalogOp::Show => Op::Query(Query::Get { key: meta::keyspace_key(&name) }),
+            CatalogOp::Show | CatalogOp::Alter { .. } | CatalogOp::Delete { .. } => {
+                Op::Query(Query::Get { key: meta::keyspace_key(&name) })
+            }
             CatalogOp::List => {
                 let (range, limit) = (meta::all_keyspaces(), RANGE_ITEMS_MAX);
                 Op::Query(Query::Range { range, limit, keys_only: false })
             }
         };
-        self.ask_meta(Task { token, name, op, deadline_ms, exists: None }, asked);
+        self.ask_meta(Task { token, name, op, deadline_ms, found: None, done: None }, asked);
     }
 
     fn ask_meta(&mut self, task: Task, op: Op) {
@@ -129,7 +167,7 @@ impl Node {
         let Reply { body, receipt } = match result {
             Ok(reply) => reply,
             Err(problem) => {
-                let problem = of_creation(&task.op, problem);
+                let problem = of_change(&task.op, problem);
                 return self.reply_catalog(task.token, Err(problem));
             }
         };
@@ -140,10 +178,42 @@ impl Node {
             ) => {
                 let group = GroupId::of_keyspace(create_revision);
                 let keyspace = KeyspaceInfo { name: task.name.clone(), group, version, contract: *contract };
-                task.exists = Some((keyspace, true, receipt));
+                task.done = Some((CatalogAnswer::Created { keyspace, created: true }, receipt));
                 self.catalog.insert(task);
                 return;
             }
+            (
+                CatalogOp::Alter { .. } | CatalogOp::Delete { .. },
+                ReplyBody::Answer(QueryAnswer::Get { row: Some(row), .. }),
+            ) => match self.begin_change(&mut task, &row) {
+                Ok(Some(command)) => return self.ask_meta(task, Op::Command(command)),
+                Ok(None) => {
+                    self.catalog.insert(Task { done: unchanged(&task, receipt), ..task });
+                    return;
+                }
+                Err(problem) => Err(problem),
+            },
+            (CatalogOp::Alter { .. }, ReplyBody::Outcome(Outcome::Put { version, .. })) => {
+                let (keyspace, changes) = task.found.take().expect("its record was read first");
+                let keyspace = KeyspaceInfo { version, ..keyspace };
+                task.done = Some((CatalogAnswer::Altered { keyspace, changes }, receipt));
+                self.catalog.insert(task);
+                return;
+            }
+            (CatalogOp::Delete { .. }, ReplyBody::Outcome(Outcome::Deleted { .. })) => {
+                let (keyspace, _) = task.found.take().expect("its record was read first");
+                task.done = Some((CatalogAnswer::Deleted(keyspace), receipt));
+                self.catalog.insert(task);
+                return;
+            }
+            (
+                CatalogOp::Alter { .. } | CatalogOp::Delete { .. },
+                ReplyBody::Outcome(Outcome::Conflict { current, .. }),
+            ) => Err(changed_meanwhile(&task.name, current)),
+            (
+                CatalogOp::Alter { .. } | CatalogOp::Delete { .. },
+                ReplyBody::Answer(QueryAnswer::Get { row: None, .. }),
+            ) => Err(problems::keyspace_not_found(&task.name)),
             (CatalogOp::Create(_), ReplyBody::Outcome(Outcome::Conflict { .. })) => {
                 let key = meta::keyspace_key(&task.name);
                 return self.ask_meta(task, Op::Query(Query::Get { key }));
@@ -151,7 +221,8 @@ impl Node {
             (CatalogOp::Create(contract), ReplyBody::Answer(QueryAnswer::Get { row: Some(row), .. })) => {
                 match self.info_of(&task.name, &row) {
                     Ok(existing) if existing.contract == *contract => {
-                        task.exists = Some((existing, false, receipt));
+                        let answer = CatalogAnswer::Created { keyspace: existing, created: false };
+                        task.done = Some((answer, receipt));
                         self.catalog.insert(task);
                         return;
                     }
@@ -174,39 +245,98 @@ impl Node {
         self.reply_catalog(task.token, reply);
     }
 
-    /// Answers the creations whose keyspace can be used by now, and those whose time is up.
-    pub(crate) fn answer_created(&mut self, now: Now) {
+    /// What a change of this record comes to: the command, or nothing to do.
+    fn begin_change(&self, task: &mut Task, row: &Row) -> Result<Option<Command>, Problem> {
+        let found = self.info_of(&task.name, row)?;
+        let (CatalogOp::Alter { version, .. } | CatalogOp::Delete { version }) = &task.op else {
+            unreachable!("only changes begin")
+        };
+        if version.is_some_and(|version| version != found.version) {
+            return Err(other_version(&found, row.mod_revision));
+        }
+        let CatalogOp::Alter { to, .. } = &task.op else {
+            let command = meta::delete(&task.name, row.mod_revision);
+            task.found = Some((found, Vec::new()));
+            return Ok(Some(command));
+        };
+        let nodes = self.nodes();
+        let wanted = match to {
+            Altered::But(changes) => changes.apply(found.contract),
+            Altered::Whole(contract) => *contract,
+        };
+        if let Some((field, reason)) = found.contract.refuses_change(&wanted.resolved(nodes)) {
+            return Err(fixed(&found, field, reason));
+        }
+        if let Some(problem) = refuse_contract(&task.name, &wanted, nodes) {
+            return Err(problem);
+        }
+        let wanted = wanted.resolved(nodes);
+        let changes = found.contract.differences(&wanted);
+        let command = meta::alter(&task.name, &wanted, row.mod_revision);
+        let changed = !changes.is_empty();
+        task.found = Some((KeyspaceInfo { contract: wanted, ..found }, changes));
+        Ok(changed.then_some(command))
+    }
+
+    /// Answers the changes that this node goes by, and those whose time is up.
+    pub(crate) fn answer_catalog(&mut self, now: Now) {
         let late_ms = self.late_ms(now);
         let mut over = Vec::new();
         for (id, task) in &self.catalog.tasks {
-            let Some((keyspace, ..)) = &task.exists else { continue };
-            let led = |group| self.groups.get(&group).is_some_and(|group| group.raft.leader().is_some());
-            let usable = self.keyspaces.get(&keyspace.name).is_some_and(|own| own.groups().all(led));
-            if usable || task.deadline_ms <= late_ms {
-                over.push((*id, usable));
+            let Some((answer, _)) = &task.done else { continue };
+            let kept = self.goes_by(answer);
+            if kept != Kept::NotYet || task.deadline_ms <= late_ms {
+                over.push((*id, kept));
             }
         }
-        for (id, usable) in over {
+        for (id, kept) in over {
             let task = self.catalog.tasks.remove(&id).expect("its number was just listed");
-            let (keyspace, created, receipt) = task.exists.expect("only those that exist were listed");
-            let answer = if usable {
-                Ok(Reply { body: ReplyBody::Catalog(CatalogAnswer::Created { keyspace, created }), receipt })
-            } else {
-                Err(not_started(&keyspace.name))
+            let (answer, receipt) = task.done.expect("only those that are done were listed");
+            let result = match (kept, answer) {
+                (Kept::Yes, answer) => Ok(Reply { body: ReplyBody::Catalog(answer), receipt }),
+                (Kept::Gone, _) => Err(gone::deleted(&task.name, Applied::Applied)),
+                (Kept::NotYet, CatalogAnswer::Created { .. }) => Err(not_started(&task.name)),
+                (Kept::NotYet, _) => Err(not_followed(&task.name)),
             };
-            self.reply_catalog(task.token, answer);
+            self.reply_catalog(task.token, result);
+        }
+    }
+
+    fn goes_by(&self, answer: &CatalogAnswer) -> Kept {
+        let (wanted, leaders) = match answer {
+            CatalogAnswer::Created { keyspace, .. } => (keyspace, true),
+            CatalogAnswer::Altered { keyspace, .. } => (keyspace, false),
+            CatalogAnswer::Deleted(keyspace) if self.is_gone(keyspace.group) => return Kept::Yes,
+            _ => return Kept::NotYet,
+        };
+        let led = |group| self.groups.get(&group).is_some_and(|group| group.raft.leader().is_some());
+        match self.keyspaces.get(&wanted.name) {
+            Some(own) if own.group == wanted.group => {
+                let kept = own.version >= wanted.version && (!leaders || own.groups().all(led));
+                if kept { Kept::Yes } else { Kept::NotYet }
+            }
+            _ if self.is_gone(wanted.group) => Kept::Gone,
+            _ => Kept::NotYet,
         }
     }
 
     /// Whether the meta group's leader must refuse this change. No entry in its log creates more than one
     /// keyspace, so counting all that are not applied yet keeps the limit whatever they turn out to be.
-    pub(crate) fn refuse_creation_if_leading(&self, command: &Command) -> Option<Problem> {
+    pub(crate) fn refuse_change_if_leading(&self, command: &Command) -> Option<Problem> {
         if self.groups[&GroupId::META].raft.role() != Role::Leader {
             return None;
         }
-        let Command::Put { key, .. } = command else { return Some(not_a_creation()) };
+        if let Some(name) = meta::deletes(command)
+            && self.config.keyspaces.iter().any(|configured| configured == name)
+        {
+            return Some(configured(name));
+        }
+        if meta::alters(command) {
+            return None;
+        }
+        let Command::Put { key, .. } = command else { return Some(not_a_change()) };
         if !meta::creates(command) {
-            return Some(not_a_creation());
+            return Some(not_a_change());
         }
         if self.keyspaces.keys().any(|name| meta::keyspace_key(name) == *key) {
             return None;
@@ -289,20 +419,81 @@ fn refuse_contract(name: &str, contract: &Contract, nodes: u32) -> Option<Proble
     invalid(unsupported.to_string(), format!("create it with {} = {}", unsupported.field, unsupported.works))
 }
 
+/// How far this node is with a change that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Yes,
+    NotYet,
+    /// The keyspace was deleted since.
+    Gone,
+}
+
+/// The answer to an alteration that changes nothing.
+fn unchanged(task: &Task, receipt: Receipt) -> Option<(CatalogAnswer, Receipt)> {
+    let (keyspace, changes) = task.found.clone()?;
+    Some((CatalogAnswer::Altered { keyspace, changes }, receipt))
+}
+
 /// A failure of the meta group, in the words of what was asked.
-fn of_creation(op: &CatalogOp, problem: Problem) -> Problem {
-    if matches!(op, CatalogOp::Create(_)) && problem.applied == Applied::Unknown {
-        let next_step = "create it again with the same contract: that is safe, and tells what became of it";
-        return Problem { next_step: next_step.into(), ..problem };
-    }
-    problem
+fn of_change(op: &CatalogOp, problem: Problem) -> Problem {
+    let next_step = match op {
+        _ if problem.applied != Applied::Unknown => return problem,
+        CatalogOp::Create(_) => {
+            "create it again with the same contract: that is safe, and tells what became of it"
+        }
+        CatalogOp::Alter { .. } => "show the keyspace: its version and contract tell what became of it",
+        CatalogOp::Delete { .. } => {
+            "show the keyspace: its group number tells whether it is still the same one"
+        }
+        CatalogOp::Show | CatalogOp::List => return problem,
+    };
+    Problem { next_step: next_step.into(), ..problem }
+}
+
+fn configured(name: &str) -> Problem {
+    Problem::not_applied(
+        ErrorCode::InvalidArgument,
+        format!(
+            "keyspace {name:?} is in the configuration of the nodes, which would create it again at once"
+        ),
+        "start every node without it first, then delete it; to empty it, delete its keys",
+    )
+}
+
+fn other_version(found: &KeyspaceInfo, revision: u64) -> Problem {
+    let message =
+        format!("the contract of keyspace {:?} is of version {}, another one", found.name, found.version);
+    let next_step = "look at the contract that it has now, then decide again, with its version";
+    let problem = Problem::not_applied(ErrorCode::Conflict, message, next_step);
+    Problem { current_revision: Some(revision), ..problem }
+}
+
+fn changed_meanwhile(name: &str, current: u64) -> Problem {
+    let message = format!("keyspace {name:?} was altered or deleted by somebody else at the same time");
+    let next_step = "nothing was changed: look at the contract that it has now, then decide again";
+    let problem = Problem::not_applied(ErrorCode::Conflict, message, next_step);
+    Problem { current_revision: Some(current), ..problem }
+}
+
+fn fixed(found: &KeyspaceInfo, field: &str, reason: &str) -> Problem {
+    Problem::not_applied(
+        ErrorCode::InvalidArgument,
+        format!("{field} of keyspace {:?} stays as it was created: {reason}", found.name),
+        "create a keyspace with the other contract, and copy the keys (quorate export, quorate import)",
+    )
+}
+
+fn not_followed(name: &str) -> Problem {
+    let message = format!("keyspace {name:?} is changed, and this node has not heard of it yet");
+    let next_step = "it goes by the change as soon as it catches up with the cluster's facts";
+    let problem = Problem::not_applied(ErrorCode::DeadlineExceeded, message, next_step);
+    Problem { applied: Applied::Applied, ..problem }
 }
 
 fn other_contract(existing: &KeyspaceInfo, asked: &Contract, revision: u64) -> Problem {
     let changes = existing.contract.differences(asked).join(", ");
     let message = format!("keyspace {:?} exists under another contract: {changes}", existing.name);
-    let next_step =
-        "create it under another name, or ask for the contract that it has; this version alters none";
+    let next_step = "alter it (quorate keyspace alter), create it under another name, or ask for the contract that it has";
     let problem = Problem::not_applied(ErrorCode::Conflict, message, next_step);
     Problem { current_revision: Some(revision), ..problem }
 }
@@ -322,10 +513,10 @@ pub(crate) fn not_understood(reason: String) -> Problem {
     )
 }
 
-fn not_a_creation() -> Problem {
+fn not_a_change() -> Problem {
     Problem::not_applied(
         ErrorCode::InvalidArgument,
-        "the cluster's own facts change by creating keyspaces alone",
+        "the cluster's own facts change by creating, altering and deleting keyspaces alone",
         "create a keyspace with PUT /v1/keyspaces/{keyspace}",
     )
 }

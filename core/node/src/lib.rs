@@ -11,6 +11,7 @@ mod codec;
 mod forwards;
 mod freshness;
 mod gather;
+mod gone;
 mod group;
 mod hand_over;
 mod held;
@@ -33,7 +34,7 @@ pub mod watch;
 mod writes;
 
 pub use api::{Fatal, Input, NodeConfig, NodeEvent, Op, Options, Output, Reply, ReplyBody, Request, Timing};
-pub use catalog::{CatalogAnswer, CatalogOp, KeyspaceInfo};
+pub use catalog::{Altered, CatalogAnswer, CatalogOp, KeyspaceInfo};
 pub use node::{META_NAME, Node};
 pub use status::{GroupStatus, NodeStatus, ReplicaStatus};
 pub use watch::{WatchEvent, WatchRequest};

@@ -59,7 +59,33 @@ pub(crate) fn create(name: &str, contract: &Contract) -> Command {
     Command::Put { key: keyspace_key(name), value: encode_contract(contract), expect: Expect::Absent }
 }
 
-/// Whether a change to the meta group creates a keyspace: there is no other.
+/// The change that gives a keyspace another contract, if its record is still of this revision.
+pub(crate) fn alter(name: &str, contract: &Contract, revision: u64) -> Command {
+    let expect = Expect::Revision(revision);
+    Command::Put { key: keyspace_key(name), value: encode_contract(contract), expect }
+}
+
+/// The change that deletes a keyspace, if its record is still of this revision.
+pub(crate) fn delete(name: &str, revision: u64) -> Command {
+    Command::Delete { key: keyspace_key(name), expect: Expect::Revision(revision) }
+}
+
+/// Whether a change to the meta group alters or deletes a keyspace that exists.
+pub(crate) fn alters(command: &Command) -> bool {
+    match command {
+        Command::Put { key, expect: Expect::Revision(_), .. }
+        | Command::Delete { key, expect: Expect::Revision(_) } => key.starts_with(KEYSPACES),
+        _ => false,
+    }
+}
+
+/// The keyspace that a change deletes.
+pub(crate) fn deletes(command: &Command) -> Option<&str> {
+    let Command::Delete { key, .. } = command else { return None };
+    std::str::from_utf8(key.strip_prefix(KEYSPACES)?).ok()
+}
+
+/// Whether a change to the meta group creates a keyspace.
 pub(crate) fn creates(command: &Command) -> bool {
     matches!(command, Command::Put { key, expect: Expect::Absent, .. } if key.starts_with(KEYSPACES))
 }

@@ -12,9 +12,10 @@ use storage::{
 use types::{Contract, ErrorCode, GroupId, HardState, Hlc, LogPosition, NodeId, Now, Problem};
 
 use crate::{
-    api::{Fatal, Input, NodeConfig, NodeEvent, Output},
+    api::{Fatal, Input, NodeConfig, Output},
     catalog::{Catalog, KeyspaceInfo},
     gather::Gathers,
+    gone::Gone,
     group::Group,
     hlc::NodeClock,
     problems,
@@ -33,6 +34,8 @@ pub const META_NAME: &str = "meta";
 pub(crate) struct Keyspace {
     /// The group of its first shard.
     pub group: GroupId,
+    /// Of its contract.
+    pub version: u64,
     /// What it promises, with everything spelled out.
     pub contract: Contract,
 }
@@ -73,8 +76,9 @@ pub struct Node {
     pub(crate) checkpoint_not_before_ms: u64,
     /// Keyspaces of the configuration that this node proposed to create, with the meta term.
     pub(crate) proposed_keyspaces: BTreeSet<(u64, String)>,
-    /// Groups that the meta group told of in this poll.
-    pub(crate) to_start: Vec<KeyspaceInfo>,
+    /// All keyspaces, if the meta group's state changed in this poll.
+    pub(crate) recorded: Option<Vec<KeyspaceInfo>>,
+    pub(crate) gone: Gone,
 }
 
 impl Node {
@@ -105,11 +109,13 @@ impl Node {
             hand_over_not_before_ms: 0,
             checkpoint_not_before_ms: 0,
             proposed_keyspaces: BTreeSet::new(),
-            to_start: Vec::new(),
+            recorded: None,
+            gone: Gone::default(),
             config,
         };
         node.start_group(now, META_NAME.to_string(), GroupId::META)?;
-        node.start_keyspaces(now)?;
+        let recorded = node.recorded_keyspaces()?;
+        node.follow_catalog(now, recorded)?;
         Ok(node)
     }
 
@@ -145,6 +151,7 @@ impl Node {
             }
             Input::CheckpointDone(done) => self.on_checkpoint_done(now, done)?,
             Input::InstallDone(done) => self.on_install_done(done)?,
+            Input::ReclaimDone(done) => self.on_reclaim_done(now, done),
         }
         Ok(())
     }
@@ -163,12 +170,15 @@ impl Node {
         })?;
         self.route(now)?;
         self.each_group(|node, group| node.pump(now, group))?;
-        self.start_keyspaces(now)?;
+        if let Some(recorded) = self.recorded.take() {
+            self.follow_catalog(now, recorded)?;
+        }
         self.create_configured_keyspaces();
         self.expire(now);
-        self.answer_created(now);
+        self.answer_catalog(now);
         self.serve_watches(now)?;
         self.begin_checkpoint(now);
+        self.reclaim(now);
         self.stamp_messages();
         out.append(&mut self.outbox);
         out.extend(self.writes.drain().into_iter().map(Output::Write));
@@ -209,38 +219,16 @@ impl Node {
         Ok(())
     }
 
-    /// Starts the group of every keyspace that the meta group tells of and that does not run yet.
-    fn start_keyspaces(&mut self, now: Now) -> Result<(), Fatal> {
-        let first_start = self.groups.len() == 1;
-        if first_start {
-            self.to_start = self.recorded_keyspaces()?;
-        }
-        for KeyspaceInfo { name, group, contract, .. } in std::mem::take(&mut self.to_start) {
-            if !self.keyspaces.contains_key(&name) {
-                #[cfg(feature = "planted")]
-                let group = self.planted_group(group);
-                let keyspace = Keyspace { group, contract };
-                for group in keyspace.groups() {
-                    self.start_group(now, name.clone(), group)?;
-                    let started = NodeEvent::GroupStarted { group, keyspace: name.clone() };
-                    self.outbox.push(Output::Event(started));
-                }
-                self.keyspaces.insert(name, keyspace);
-            }
-        }
-        Ok(())
-    }
-
     /// With the bug planted: a number by local count, as if all nodes started keyspaces in one order.
     #[cfg(feature = "planted")]
-    fn planted_group(&self, id: GroupId) -> GroupId {
+    pub(crate) fn planted_group(&self, id: GroupId) -> GroupId {
         match self.config.planted {
             Some(raft_group::Planted::GroupByCount) => GroupId::of_keyspace(1 + self.keyspaces.len() as u64),
             _ => id,
         }
     }
 
-    fn start_group(&mut self, now: Now, name: String, id: GroupId) -> Result<(), Fatal> {
+    pub(crate) fn start_group(&mut self, now: Now, name: String, id: GroupId) -> Result<(), Fatal> {
         let state = self.store.checkpointed(id);
         let applied = LogPosition { index: state.applied_index, term: state.applied_term };
         let log = self.unclaimed.remove(&id);
@@ -287,6 +275,11 @@ impl Node {
     /// Groups that run on this node, meta first.
     pub fn groups(&self) -> Vec<GroupId> {
         self.groups.keys().copied().collect()
+    }
+
+    /// Groups with rows in the state store, those of deleted keyspaces included that are not removed yet.
+    pub fn stored_groups(&self) -> Vec<GroupId> {
+        self.store.groups()
     }
 
     /// A group's consensus state, for status and checks.

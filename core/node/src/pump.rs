@@ -240,9 +240,12 @@ impl Node {
                 group.frontier = keyspace::frontier(&self.store, group.id)?;
             }
             if group.id == GroupId::META
-                && matches!(effect, Some(Effect::Done { outcome: Outcome::Put { .. }, .. }))
+                && matches!(
+                    effect,
+                    Some(Effect::Done { outcome: Outcome::Put { .. } | Outcome::Deleted { .. }, .. })
+                )
             {
-                self.to_start = self.recorded_keyspaces()?;
+                self.recorded = Some(self.recorded_keyspaces()?);
             }
             let mut own = None;
             let claims = (entry.index, 0)..=(entry.index, u64::MAX);

@@ -215,6 +215,11 @@ impl Requests {
         self.waiting.iter().filter(|(_, waiting)| part(waiting)).map(|(id, _)| *id).collect()
     }
 
+    /// Those that `wanted` picks.
+    pub(crate) fn which(&self, wanted: impl Fn(&Waiting) -> bool) -> Vec<u64> {
+        self.waiting.iter().filter(|(_, waiting)| wanted(waiting)).map(|(id, _)| *id).collect()
+    }
+
     /// Those at a place that `wanted` picks.
     pub(crate) fn at(&self, wanted: impl Fn(Place) -> bool) -> Vec<u64> {
         self.waiting.iter().filter(|(_, waiting)| wanted(waiting.place)).map(|(id, _)| *id).collect()

@@ -8,7 +8,7 @@ use wire::{
 
 use crate::{
     api::{Fatal, Op, Options, Output, Reply, Request},
-    codec,
+    codec, gone,
     node::{META_NAME, Node, is_misrouted},
     problems,
     reads::Reading,
@@ -41,7 +41,7 @@ impl Node {
                 }
             };
             if let (GroupId::META, Op::Command(command)) = (group_id, &waiting.request.op)
-                && let Some(problem) = self.refuse_creation_if_leading(command)
+                && let Some(problem) = self.refuse_change_if_leading(command)
             {
                 self.answer(id, Err(problem));
                 continue;
@@ -154,6 +154,13 @@ impl Node {
             self.on_forward_reply(now, from, &reply);
             return Ok(());
         }
+        if let PeerBody::Forward(forward) = &body
+            && !self.groups.contains_key(&id)
+            && self.is_gone(id)
+        {
+            self.refuse_forward_to_gone(from, id, forward);
+            return Ok(());
+        }
         // A group that has not started here yet: the peer repeats what matters.
         let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
         match body {
@@ -214,6 +221,22 @@ impl Node {
             problems::not_leader(group.raft.leader())
         };
         self.reply(origin, Err(problem));
+    }
+
+    /// The peer does not know yet that the keyspace is gone.
+    fn refuse_forward_to_gone(&mut self, from: NodeId, id: GroupId, forward: &Forward) {
+        match codec::decode_request(&forward.request) {
+            Ok(request) => {
+                // A copy of it may have come while the group ran.
+                let applied =
+                    if matches!(request.op, Op::Query(_)) { Applied::NotApplied } else { Applied::Unknown };
+                let origin = Origin::Peer { from, boot: forward.boot, id: forward.id };
+                self.reply(origin, Err(gone::deleted(&request.keyspace, applied)));
+            }
+            Err(error) => {
+                self.disconnect(from, format!("a forwarded request to group {id} cannot be read: {error}"));
+            }
+        }
     }
 
     fn on_forward_reply(&mut self, now: Now, from: NodeId, reply: &ForwardReply) {

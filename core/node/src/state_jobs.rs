@@ -75,7 +75,9 @@ impl Node {
         // why the two do not fit: they all stay.
         let follows = |group: &GroupId| self.groups[group].raft.log_follows_checkpoint();
         let kept = applied.iter().filter(|(group, _)| follows(group));
-        let needed = kept.map(|(group, index)| (*group, index + 1)).collect();
+        let kept = kept.map(|(group, index)| (*group, index + 1));
+        let mut needed: std::collections::BTreeMap<GroupId, u64> = kept.collect();
+        needed.extend(self.drop_from_log().into_iter().map(|group| (group, u64::MAX)));
         self.outbox.push(Output::Retain(needed));
         self.outbox.push(Output::Event(NodeEvent::Checkpointed { applied }));
     }
@@ -230,7 +232,8 @@ impl Node {
     pub(crate) fn on_install_done(&mut self, done: InstallDone) -> Result<(), Fatal> {
         let id = done.group();
         self.store.finish_install(done);
-        let group = self.groups.get_mut(&id).expect("groups never stop");
+        // It may have stopped meanwhile, its keyspace deleted; then its rows are removed like any others.
+        let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
         let installing = group.installing.take().expect("an installation was begun");
         assert_eq!(
             self.store.state(id).applied_index,
@@ -246,7 +249,7 @@ impl Node {
         let event = NodeEvent::SnapshotInstalled { group: id, index: installing.position.index };
         self.outbox.push(Output::Event(event));
         if id == GroupId::META {
-            self.to_start = self.recorded_keyspaces()?;
+            self.recorded = Some(self.recorded_keyspaces()?);
         }
         Ok(())
     }

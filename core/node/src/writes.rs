@@ -25,6 +25,15 @@ impl Writes {
         self.collected.push(ready);
     }
 
+    /// Whether a write of this group is not durable yet.
+    pub(crate) fn concern(&self, group: GroupId) -> bool {
+        let in_flight = self.in_flight.iter().flat_map(|(_, readies)| readies);
+        in_flight
+            .map(|(of, _)| *of)
+            .chain(self.collected.iter().map(|ready| ready.write.group))
+            .any(|of| of == group)
+    }
+
     /// Batches what was collected. A group appears at most once in a batch, and its writes keep their order.
     pub(crate) fn drain(&mut self) -> Vec<WriteBatch> {
         let mut batches = Vec::new();

@@ -28,6 +28,9 @@ pub enum Planted {
     SessionIgnored,
     /// A replica counts as fresh by the last word of its leader, whenever that was sent. A bug of the node's.
     FreshByHearsay,
+    /// A node that learns that a keyspace was deleted and created anew goes on with the old group. A bug of the
+    /// node's.
+    DeletionMissed,
     /// The receipt of an eventual read says that its answer is new. A bug of the node's.
     StalenessHidden,
     /// The timestamp of a receipt is the wall clock's reading. A bug of the node's.

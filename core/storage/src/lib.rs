@@ -15,7 +15,8 @@ pub use mem_files::MemFiles;
 pub use rows::{GroupState, ReadRows, Row, RowMeta, WriteRows};
 pub use snapshot::{SnapshotPiece, SnapshotReader};
 pub use store::{
-    CheckpointDone, CheckpointJob, InstallDone, InstallJob, ScrubJob, Staging, Store, StoreOptions,
+    CheckpointDone, CheckpointJob, InstallDone, InstallJob, ReclaimDone, ReclaimJob, ScrubJob, Staging,
+    Store, StoreOptions,
 };
 pub use wal::{AppendError, OpenError, Recovered, RecoveredGroup, TornTail, Wal, WalOptions, WalStats};
 

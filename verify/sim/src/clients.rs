@@ -13,6 +13,7 @@ use types::{
 };
 
 use crate::{
+    brief::{self, Ask},
     dice::Dice,
     failure::Broken,
     keyed::{Keyed, Try},
@@ -43,6 +44,13 @@ pub enum Wish {
     Create(u64),
     /// Money from one account to another, in one transaction.
     Transfer(Transfer),
+    /// Of a keyspace that comes and goes. The history has none of these.
+    Brief {
+        /// Which.
+        name: &'static str,
+        /// What.
+        ask: Ask,
+    },
     /// What is in all accounts, in one transaction or one range read.
     Audit {
         /// By a range read.
@@ -188,6 +196,12 @@ impl Clients {
             // Written several times over: three of the largest would not fit the smallest log.
             value.truncate(together::VALUE_BYTES_MAX);
         }
+        if self.dice.chance(60) {
+            let ask = Ask::draw(&mut self.dice, now_us, self.tokens + 1);
+            let wish = Wish::Brief { name: self.dice.pick(&brief::NAMES), ask };
+            let timeout_ms = self.dice.pick(&[500, 2_000, 4_000]);
+            return self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None);
+        }
         let kind = self.dice.below(100);
         let wish = match kind {
             0..4 if keyspace >= CONFIGURED => Wish::Create(self.dice.pick(&TTLS_S)),
@@ -255,9 +269,10 @@ impl Clients {
             Some(keyed) => (keyed.op(op(keyspace, &wish)), Some(Try::First)),
             None => (op(keyspace, &wish), None),
         };
-        let request = Request::new(KEYSPACES[keyspace], op);
+        let name = brief::of(&wish).map_or(KEYSPACES[keyspace], |(name, _)| name);
+        let request = Request::new(name, op);
         let session = self.sessions.of(client).clone();
-        let request = in_session(request, &session, &wish);
+        let request = if brief::of(&wish).is_some() { request } else { in_session(request, &session, &wish) };
         if let Wish::One(Action::Write { value, .. } | Action::Cas { value, .. }) = &wish {
             self.sessions.on_write(client, value);
         }
@@ -282,6 +297,12 @@ impl Clients {
         }
         self.tasks.extend(waiting.task);
         Some(ended)
+    }
+
+    /// A node answers what is not in the history.
+    pub fn end(&mut self, token: u64) -> Option<Ended> {
+        let waiting = self.waiting.remove(&token)?;
+        Some(Ended { client: waiting.client, ok: true })
     }
 
     /// A node answers.
@@ -354,6 +375,7 @@ impl Clients {
                 | Wish::Stale { .. }
                 | Wish::Create(_)
                 | Wish::Transfer(_)
+                | Wish::Brief { .. }
                 | Wish::Audit { .. },
                 _,
             ) => {
@@ -404,7 +426,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     let first = client as u64 * PROCESSES_PER_CLIENT;
     match wish {
         Wish::One(action) => vec![(first, action.clone())],
-        Wish::Create(_) | Wish::Stale { .. } => Vec::new(),
+        Wish::Create(_) | Wish::Stale { .. } | Wish::Brief { .. } => Vec::new(),
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
@@ -443,6 +465,7 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
         Wish::One(action) if action.key() == TOGETHER => together::op(action),
         Wish::Transfer(transfer) => transfer.op(),
         Wish::Audit { by_range } => transfer::audit(*by_range),
+        Wish::Brief { ask, .. } => ask.op(),
         Wish::Stale { key, .. } | Wish::One(Action::Read { key }) => {
             Op::Query(Query::Get { key: key.as_bytes().to_vec() })
         }

@@ -10,6 +10,7 @@ use types::{
 use wire::PeerMessage;
 
 use crate::{
+    brief,
     clients::Wish,
     event::{Event, ProcessEvent},
     failure::Broken,
@@ -156,7 +157,11 @@ impl World {
             }
             Output::Checkpoint(job) => self.push_job(node, StoreJob::Checkpoint(job)),
             Output::Install(job) => self.push_job(node, StoreJob::Install(job)),
-            Output::Retain(first_needed) => process.retain(first_needed)?,
+            Output::Reclaim(job) => self.push_job(node, StoreJob::Reclaim(job)),
+            Output::Retain(first_needed) => {
+                process.retain(first_needed.clone())?;
+                self.hosts[node.0 as usize].durable.retain(&first_needed);
+            }
             Output::Reply { token, result } => self.on_reply(node, token, result).map_err(Stop::Broken)?,
             Output::Watch { token, event } => {
                 self.on_watch_event(node, token, &event).map_err(Stop::Broken)?;
@@ -175,6 +180,8 @@ impl World {
                     NodeEvent::SnapshotSending { .. } => self.counts.add("snapshots_sent", 1),
                     NodeEvent::SnapshotInstalled { .. } => self.counts.add("snapshots_installed", 1),
                     NodeEvent::Checkpointed { .. } => self.counts.add("checkpoints", 1),
+                    NodeEvent::GroupStopped { .. } => self.counts.add("groups_stopped", 1),
+                    NodeEvent::GroupReclaimed { .. } => self.counts.add("groups_reclaimed", 1),
                     NodeEvent::Role { .. } | NodeEvent::GroupStarted { .. } => {}
                 }
             }
@@ -225,6 +232,7 @@ impl World {
         }
         let input = match done {
             JobDone::Checkpoint(done) => Input::CheckpointDone(done),
+            JobDone::Reclaim(done) => Input::ReclaimDone(done),
             JobDone::Install(done) => {
                 self.hosts[node.0 as usize].durable.stored(done.group(), done.position());
                 Input::InstallDone(done)
@@ -251,6 +259,17 @@ impl World {
         }
         if Watchers::owns(token) {
             return self.on_watcher_reply(token, &result);
+        }
+        if let Some(wish @ Wish::Brief { .. }) =
+            self.clients.waiting(token).map(|waiting| waiting.wish.clone())
+        {
+            let asked = brief::of(&wish).expect("it is about one of them");
+            self.oracle.briefs.on_reply(self.now_us, node, asked, &result)?;
+            self.counts.add("briefs_answered", result.is_ok().into());
+            let ended = self.clients.end(token).expect("it was waiting");
+            self.counts.operations_ok += u64::from(result.is_ok());
+            self.wake(ended.client, self.plan.think_us);
+            return Ok(());
         }
         if let (Ok(reply), Some(waiting)) = (&result, self.clients.waiting(token)) {
             let put = matches!(
@@ -390,6 +409,7 @@ impl std::fmt::Display for Brief<'_> {
             Input::Written(seq) => write!(f, "written {}", seq.0),
             Input::LogSpace { entries_accepted } => write!(f, "entries accepted: {entries_accepted}"),
             Input::CheckpointDone(done) => write!(f, "checkpoint done: {}", done.is_some()),
+            Input::ReclaimDone(done) => write!(f, "reclaimed: {}", done.is_some()),
             Input::InstallDone(done) => write!(f, "installed group {}", done.group()),
         }
     }

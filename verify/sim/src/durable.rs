@@ -1,7 +1,7 @@
 //! What a node's write-ahead log must hold: a second bookkeeping of every append that was answered
 //! with success, made from the writes alone. Recovery is compared with it, and so are promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use storage::wal::Recovered;
 use types::{GroupId, GroupWrite, HardState, LogPosition, WriteBatch};
@@ -45,6 +45,8 @@ pub struct DurableLog {
     /// Last entry in the state store's durable rows, where a snapshot brought it or a start found it:
     /// the store may be ahead of the log.
     stored: BTreeMap<GroupId, LogPosition>,
+    /// Groups that the log was told to let go of: they may be in it or not.
+    forgotten: BTreeSet<GroupId>,
 }
 
 impl DurableLog {
@@ -61,6 +63,12 @@ impl DurableLog {
     /// The state store's rows of a group are durable up to here.
     pub fn stored(&mut self, group: GroupId, position: LogPosition) {
         self.stored.insert(group, position);
+    }
+
+    /// The log is told what it may free.
+    pub fn retain(&mut self, first_needed: &BTreeMap<GroupId, u64>) {
+        let forgotten = first_needed.iter().filter(|(_, needed)| **needed == u64::MAX);
+        self.forgotten.extend(forgotten.map(|(group, _)| *group));
     }
 
     /// The last hard state of a group.
@@ -118,6 +126,9 @@ impl DurableLog {
         }
         let mut groups = self.groups.iter();
         groups.find_map(|(id, group)| {
+            if self.forgotten.contains(id) {
+                return None;
+            }
             let Some(found) = recovered.groups.get(id) else {
                 return Some(format!("group {id} was durable and is missing"));
             };

@@ -134,7 +134,8 @@ impl World {
                 }
                 states.insert(group, (state.applied_index, state.state_hash));
             }
-            if states.len() != KEYSPACES.len() + SHARDS as usize {
+            let briefs = self.oracle.briefs.settled(host, &process.node)?;
+            if states.len() != KEYSPACES.len() + SHARDS as usize + briefs {
                 return Err(format!("node {} runs {states:?}", host.id));
             }
             match &first {

@@ -7,6 +7,7 @@
 #[cfg(all(feature = "planted", not(debug_assertions)))]
 compile_error!("feature `planted` contains deliberate bugs: it needs debug assertions");
 
+mod brief;
 mod catalog;
 pub mod cli;
 mod clients;

@@ -10,6 +10,7 @@ use wire::{PeerBody, PeerMessage, message::RaftKind};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    brief::Briefs,
     catalog::Catalog,
     durable::DurableLog,
     effects::Effects,
@@ -51,6 +52,8 @@ pub struct Oracle {
     values: BTreeMap<u64, Vec<(GroupId, u64, u64)>>,
     /// Which keyspaces there are.
     pub catalog: Catalog,
+    /// Those that come and go.
+    pub briefs: Briefs,
     /// What the committed entries come to, by a second reading of them.
     pub effects: Effects,
     /// What every revision changed.
@@ -170,6 +173,7 @@ impl Oracle {
         let host = &hosts[number];
         let Some(process) = &host.process else { return Ok(()) };
         self.catalog.after_poll(host.id, &process.node)?;
+        self.briefs.after_poll(host, &process.node)?;
         for group in process.node.groups() {
             let raft = process.node.raft(group).expect("a group that is listed runs");
             self.check_group(now_us, hosts, host, group, raft, &process.node)?;

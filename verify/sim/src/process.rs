@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use node::Node;
 use storage::{
-    CheckpointDone, CheckpointJob, DiskError, Files, InstallDone, InstallJob, MemFiles, StoreError,
+    CheckpointDone, CheckpointJob, DiskError, Files, InstallDone, InstallJob, MemFiles, ReclaimDone,
+    ReclaimJob, StoreError,
     wal::{AppendError, Wal},
 };
 use types::{GroupId, WriteBatch};
@@ -34,6 +35,8 @@ pub enum StoreJob {
     Checkpoint(CheckpointJob),
     /// An install.
     Install(Box<InstallJob>),
+    /// Some rows of a deleted keyspace.
+    Reclaim(ReclaimJob),
 }
 
 /// A finished store job.
@@ -43,6 +46,8 @@ pub enum JobDone {
     Checkpoint(Option<CheckpointDone>),
     /// An install.
     Install(InstallDone),
+    /// A reclaim; `None` for lack of space.
+    Reclaim(Option<ReclaimDone>),
 }
 
 /// What a round of the log's thread came to.
@@ -152,6 +157,11 @@ impl Process {
                 Err(error) => return Err(store_stop(error)),
             },
             StoreJob::Install(job) => JobDone::Install(job.run().map_err(store_stop)?),
+            StoreJob::Reclaim(job) => match job.run() {
+                Ok(done) => JobDone::Reclaim(Some(done)),
+                Err(StoreError::Disk(DiskError::NoSpace)) => JobDone::Reclaim(None),
+                Err(error) => return Err(store_stop(error)),
+            },
         };
         Ok(Some((done, !self.jobs.is_empty())))
     }
@@ -161,7 +171,9 @@ impl Process {
     /// # Errors
     /// [`Stop::Disk`]: the process must stop.
     pub fn retain(&mut self, first_needed: BTreeMap<GroupId, u64>) -> Result<(), Stop> {
-        self.retain = Some(first_needed);
+        let earlier = self.retain.replace(first_needed).into_iter().flatten();
+        let waiting = self.retain.get_or_insert_default();
+        waiting.extend(earlier.filter(|(_, needed)| *needed == u64::MAX));
         if self.in_flight == 0 { self.run_retain() } else { Ok(()) }
     }
 
@@ -202,6 +214,7 @@ impl Process {
         let store_work = || match jobs.front() {
             Some(StoreJob::Checkpoint(job)) => drop(job.run()),
             Some(StoreJob::Install(job)) => drop(job.run()),
+            Some(StoreJob::Reclaim(job)) => drop(job.run()),
             None => {}
         };
         if !log_first {

@@ -37,7 +37,7 @@ struct Truth {
 pub fn check(oracle: &Oracle, asked: NodeId, waiting: &Waiting, reply: &Reply) -> Result<(), Broken> {
     let receipt = &reply.receipt;
     let shard = match &waiting.wish {
-        Wish::Create(_) => return Ok(()),
+        Wish::Create(_) | Wish::Brief { .. } => return Ok(()),
         Wish::One(action) => sessions::place(waiting.keyspace, action.key()).1,
         Wish::Stale { key, .. } => sessions::place(waiting.keyspace, key).1,
         Wish::Range(_) | Wish::Transfer(_) | Wish::Audit { .. } if waiting.keyspace == SHARDED => {

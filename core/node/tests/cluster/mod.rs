@@ -42,6 +42,8 @@ pub struct Cluster {
     pub sent: Vec<(NodeId, NodeId, PeerMessage)>,
     /// Whether chunks of snapshots vanish.
     pub catch_snapshots: bool,
+    /// A group whose messages vanish.
+    pub mute: Option<GroupId>,
     /// Nodes whose log writes nothing for now.
     pub slow: BTreeSet<NodeId>,
     /// Nodes whose disk has no room for checkpoints.
@@ -63,6 +65,7 @@ impl Cluster {
             copies: 1,
             sent: Vec::new(),
             catch_snapshots: false,
+            mute: None,
             slow: BTreeSet::new(),
             full: BTreeSet::new(),
             limits,
@@ -176,6 +179,7 @@ impl Cluster {
                 Output::Send {
                     message: PeerMessage { body: Some(PeerBody::SnapshotChunk(_)), .. }, ..
                 } if self.catch_snapshots => {}
+                Output::Send { message, .. } if Some(GroupId(message.group)) == self.mute => {}
                 Output::Send { to, message } if !self.cut.contains(&(id, to)) => {
                     for _ in 0..self.copies {
                         self.network.push_back((id, to, message.clone()));
@@ -198,6 +202,10 @@ impl Cluster {
                 Output::Install(job) => {
                     let done = job.run().expect("the snapshot is installed");
                     machine.node.handle(self.now, Input::InstallDone(done)).expect("no node fails");
+                }
+                Output::Reclaim(job) => {
+                    let done = job.run().expect("the rows are removed");
+                    machine.node.handle(self.now, Input::ReclaimDone(Some(done))).expect("no node fails");
                 }
                 Output::Retain(needed) => {
                     machine.wal.retain(&needed).expect("the log frees segments");

@@ -6,7 +6,7 @@ use types::{Applied, Contract, ErrorCode, GroupId, Limits, NodeId, Role};
 
 use crate::cluster::{Answer, Cluster, get, put};
 
-fn create(ttl_s: u64) -> Op {
+pub fn create(ttl_s: u64) -> Op {
     Op::Catalog(CatalogOp::Create(Contract { idempotency_ttl_s: ttl_s, ..Contract::default() }))
 }
 
@@ -21,28 +21,28 @@ pub fn call(cluster: &mut Cluster, at: NodeId, name: &str, op: Op) -> Answer {
     panic!("no answer by the deadline");
 }
 
-fn created(answer: Answer) -> (KeyspaceInfo, bool) {
+pub fn created(answer: Answer) -> (KeyspaceInfo, bool) {
     match answer.expect("it succeeds").body {
         ReplyBody::Catalog(CatalogAnswer::Created { keyspace, created }) => (keyspace, created),
         other => panic!("not the answer to a creation: {other:?}"),
     }
 }
 
-fn listed(cluster: &mut Cluster, at: NodeId) -> Vec<KeyspaceInfo> {
+pub fn listed(cluster: &mut Cluster, at: NodeId) -> Vec<KeyspaceInfo> {
     match call(cluster, at, "", Op::Catalog(CatalogOp::List)).expect("it succeeds").body {
         ReplyBody::Catalog(CatalogAnswer::Listed(found)) => found,
         other => panic!("not a list: {other:?}"),
     }
 }
 
-fn meta_leader(cluster: &Cluster) -> NodeId {
+pub fn meta_leader(cluster: &Cluster) -> NodeId {
     let leads = |node: &NodeId| {
         cluster.machines[node].node.raft(GroupId::META).is_some_and(|raft| raft.role() == Role::Leader)
     };
     cluster.machines.keys().copied().find(leads).expect("the meta group has a leader")
 }
 
-fn another(node: NodeId) -> NodeId {
+pub fn another(node: NodeId) -> NodeId {
     NodeId((node.0 + 1) % 3)
 }
 

@@ -87,9 +87,7 @@ impl ReclaimJob {
                 // What no row refers to, if there is any.
                 let first = Place { revision: 0, number: 0 }.key(self.group);
                 let last = Place { revision: u64::MAX, number: u64::MAX }.key(self.group);
-                values
-                    .retain_in::<&ValueKey, _>(&first..=&last, |_, _| false)
-                    .map_err(engine_error)?;
+                values.retain_in::<&ValueKey, _>(&first..=&last, |_, _| false).map_err(engine_error)?;
                 let mut groups = write.open_table(GROUPS).map_err(engine_error)?;
                 groups.remove(self.group.0).map_err(engine_error)?;
             }

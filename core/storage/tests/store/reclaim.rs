@@ -23,7 +23,13 @@ fn rows_go_step_by_step_and_no_other_group_changes() {
     let mut model = GroupModel::default();
     for number in 0..2_500_u64 {
         let key = format!("k{number}");
-        apply(&mut store, &mut model, GONE, key.as_bytes(), Some(value(20 + 100 * (number as usize % 2), number)));
+        apply(
+            &mut store,
+            &mut model,
+            GONE,
+            key.as_bytes(),
+            Some(value(20 + 100 * (number as usize % 2), number)),
+        );
     }
     let other = fill(&mut store, OTHER, 50, 2);
     checkpoint(&mut store).unwrap();

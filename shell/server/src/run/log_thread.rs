@@ -103,7 +103,12 @@ impl Work {
     fn take(&mut self, job: LogJob) {
         match job {
             LogJob::Write(batch) => self.pending.push_back(batch),
-            LogJob::Retain(first_needed) => self.retain = Some(first_needed),
+            LogJob::Retain(first_needed) => {
+                // What is no more is said once.
+                let earlier = self.retain.replace(first_needed).into_iter().flatten();
+                let waiting = self.retain.get_or_insert_default();
+                waiting.extend(earlier.filter(|(_, needed)| *needed == u64::MAX));
+            }
         }
     }
 

@@ -152,6 +152,7 @@ impl Work {
                 Output::Retain(first_needed) => drop(self.parts.log.send(LogJob::Retain(first_needed))),
                 Output::Checkpoint(job) => drop(self.parts.store.send(StoreJob::Checkpoint(job))),
                 Output::Install(job) => drop(self.parts.store.send(StoreJob::Install(job))),
+                Output::Reclaim(job) => drop(self.parts.store.send(StoreJob::Reclaim(job))),
                 Output::Reply { token, result } => {
                     let reply = self.waiting.remove(&token).expect("a client is answered once");
                     let _ = reply.send(result);
@@ -202,6 +203,10 @@ fn log_event(event: &NodeEvent) {
             tracing::info!(%group, role = role.name(), term, leader, "role or leader changed");
         }
         NodeEvent::GroupStarted { group, keyspace } => tracing::info!(%group, keyspace, "group started"),
+        NodeEvent::GroupStopped { group, keyspace } => {
+            tracing::info!(%group, keyspace, "the keyspace was deleted: group stopped");
+        }
+        NodeEvent::GroupReclaimed { group } => tracing::info!(%group, "removed a deleted keyspace's rows"),
         NodeEvent::SnapshotSending { group, to, index } => {
             tracing::info!(%group, %to, index, "sending a snapshot");
         }

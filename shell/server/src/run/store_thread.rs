@@ -7,7 +7,7 @@ use std::{
 };
 
 use node::Input;
-use storage::{CheckpointJob, DiskError, InstallJob, StoreError};
+use storage::{CheckpointJob, DiskError, InstallJob, ReclaimJob, StoreError};
 
 use super::{
     inbox::Inbox,
@@ -23,6 +23,7 @@ const NO_SPACE_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) enum StoreJob {
     Checkpoint(CheckpointJob),
     Install(Box<InstallJob>),
+    Reclaim(ReclaimJob),
 }
 
 /// Starts the thread; it ends when the sender is dropped and all jobs are done.
@@ -55,6 +56,7 @@ fn work(jobs: &mpsc::Receiver<StoreJob>, inbox: &Inbox, metrics: &Metrics) {
                 inbox.push_input(Input::InstallDone(install(&job)));
                 metrics.installs.inc();
             }
+            StoreJob::Reclaim(job) => inbox.push_input(Input::ReclaimDone(reclaim(&job))),
         }
     }
 }
@@ -66,6 +68,14 @@ fn checkpoint(job: &CheckpointJob) -> Option<storage::CheckpointDone> {
             tracing::warn!("no disk space for a checkpoint; it will be tried again");
             None
         }
+        Err(error) => stop_process(store_exit_code(&error), &error.to_string()),
+    }
+}
+
+fn reclaim(job: &ReclaimJob) -> Option<storage::ReclaimDone> {
+    match job.run() {
+        Ok(done) => Some(done),
+        Err(StoreError::Disk(DiskError::NoSpace)) => None,
         Err(error) => stop_process(store_exit_code(&error), &error.to_string()),
     }
 }
