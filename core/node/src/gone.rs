@@ -102,6 +102,7 @@ impl Node {
         for id in groups {
             let Some(mut group) = self.groups.remove(&id) else { continue };
             group.abandon_snapshot()?;
+            self.end_watches(id, &deleted(name, Applied::NotApplied));
             // Its transfers end with it: there is no engine left to tell.
             drop(self.sending.drop_where(|at, _| at == id));
             self.outbox.push(Output::Event(NodeEvent::GroupStopped { group: id, keyspace: name.to_owned() }));

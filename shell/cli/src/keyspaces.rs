@@ -1,16 +1,20 @@
 //! `quorate keyspace` and `quorate apply`: keyspaces and their contracts.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, IsTerminal},
+};
 
 use bytes::Bytes;
 use comfy_table::{Table, presets};
-use http::Method;
+use http::{HeaderValue, Method, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use types::{Applied, Contract};
+use types::{Applied, Contract, contract::Changes};
 
 use crate::{
-    args::{Apply, Create, KeyspaceCommand, Named},
+    args::{Alter, Apply, Create, DeleteKeyspace, KeyspaceCommand, Named},
     client::{Answer, AttemptError, Call, Client, Repeat, api::encode},
     failure::{Exit, Failure},
     output::say,
@@ -33,10 +37,7 @@ pub async fn run(command: KeyspaceCommand, json: bool) -> Result<(), Failure> {
         KeyspaceCommand::Show(args) => show(&args, json).await,
         KeyspaceCommand::List(args) => list(&args.connection.client()?, json).await,
         KeyspaceCommand::Alter(args) => alter(&args, json).await,
-        KeyspaceCommand::Delete(args) => {
-            let message = format!("this version does not remove keyspaces; {:?} was not changed", args.name);
-            Err(Failure::error(message).next("remove its keys with `quorate delete`"))
-        }
+        KeyspaceCommand::Delete(args) => delete(&args, json).await,
     }
 }
 
@@ -114,33 +115,160 @@ async fn list(client: &Client, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fields that are given and equal change nothing; any other is refused.
-async fn alter(args: &Create, json: bool) -> Result<(), Failure> {
-    let given = args.fields.json();
-    contract_of(&given)?;
-    let found = get(&args.connection.client()?, &format!("/{}", encode(args.name.as_bytes()))).await?;
-    let mut wanted = found["contract"].clone();
-    for (field, value) in given.as_object().into_iter().flatten() {
-        wanted[field] = value.clone();
+async fn alter(args: &Alter, json: bool) -> Result<(), Failure> {
+    let given = args.json();
+    // Checked here too: a typing error needs no cluster.
+    let changes = serde_json::from_value::<Changes>(given.clone())
+        .map_err(|error| Failure::usage(error.to_string()).next("the fields: docs/concepts/contracts.md"))?;
+    if changes.is_empty() {
+        return Err(
+            Failure::usage("no change is given").next("`quorate keyspace alter --help` shows examples")
+        );
     }
-    let changes = contract_of(&found["contract"])?.differences(&contract_of(&wanted)?);
-    if !changes.is_empty() {
-        let message = format!("this version alters no contract; not changed: {}", changes.join(", "));
-        let step = "create a keyspace under the other contract, and copy the keys";
-        return Err(Failure::new(Exit::Conflict, message).next(step));
-    }
+    let client = args.connection.client()?;
+    let body = Bytes::from(given.to_string());
+    let found = change(&client, Method::PATCH, &args.name, body, args.if_version).await?;
     if json {
-        say!("{}", json!({ "changed": false, "name": args.name }));
+        say!("{found}");
+        return Ok(());
+    }
+    let changes: Vec<&str> =
+        found["changes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if changes.is_empty() {
+        say!("nothing to change: contract version {}", found["version"]);
     } else {
-        say!("nothing to change");
+        say!("altered keyspace {}, contract version {}: {}", args.name, found["version"], changes.join(", "));
     }
     Ok(())
+}
+
+async fn delete(args: &DeleteKeyspace, json: bool) -> Result<(), Failure> {
+    if !args.yes {
+        confirm(&args.name)?;
+    }
+    let client = args.connection.client()?;
+    let found = change(&client, Method::DELETE, &args.name, Bytes::new(), args.if_version).await?;
+    if json {
+        say!("{found}");
+    } else {
+        say!("deleted keyspace {} with all that was in it", args.name);
+    }
+    Ok(())
+}
+
+/// Whoever deletes a keyspace types its name.
+fn confirm(name: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        let message = format!("deleting keyspace {name:?} takes all that is in it: nothing was changed");
+        return Err(Failure::usage(message).next("say --yes to delete it without being asked"));
+    }
+    eprint!("This deletes keyspace {name} with all that is in it, for good. Type its name to go on: ");
+    let mut typed = String::new();
+    io::stdin()
+        .read_line(&mut typed)
+        .map_err(|error| Failure::error(format!("cannot read the name: {error}")))?;
+    if typed.trim() == name {
+        return Ok(());
+    }
+    Err(Failure::usage("another name was typed: nothing was changed"))
+}
+
+/// A change of a keyspace that exists, in one attempt with all the time that there is.
+async fn change(
+    client: &Client,
+    method: Method,
+    name: &str,
+    body: Bytes,
+    version: Option<u64>,
+) -> Result<Value, Failure> {
+    let path = format!("/v1/keyspaces/{}", encode(name.as_bytes()));
+    let condition = version.map(|version| {
+        let tag =
+            HeaderValue::from_str(&format!("\"{version}\"")).expect("digits in quotes are a header's value");
+        (header::IF_MATCH, tag)
+    });
+    let headers = condition.into_iter().collect();
+    let call = Call { method, path, headers, body, repeat: Repeat::OnceApplied };
+    body_of(&client.call(&call).await?)
+}
+
+/// What is to be done so that the cluster is as a file says.
+#[derive(Debug, Default)]
+struct Difference {
+    create: Vec<(String, Contract)>,
+    /// Name, version of the contract that there is, contract wanted, and what changes.
+    alter: Vec<(String, u64, Contract, Vec<String>)>,
+    /// Name, and what differs that never changes.
+    refused: Vec<(String, Vec<String>)>,
+    unchanged: usize,
+}
+
+impl Difference {
+    fn of(file: &ContractsFile, found: &Value) -> Result<Difference, Failure> {
+        let nodes = found["receipt"]["acks"]["of"].as_u64().and_then(|nodes| u32::try_from(nodes).ok());
+        let mut existing = BTreeMap::new();
+        for keyspace in found["keyspaces"].as_array().into_iter().flatten() {
+            let name = keyspace["name"].as_str().unwrap_or_default();
+            let version = keyspace["version"].as_u64().unwrap_or_default();
+            existing.insert(name, (version, contract_of(&keyspace["contract"])?));
+        }
+        let mut difference = Difference::default();
+        for (name, contract) in &file.keyspaces {
+            let wanted = contract.resolved(nodes.unwrap_or(1));
+            match existing.get(name.as_str()) {
+                None => difference.create.push((name.clone(), wanted)),
+                Some((_, existing)) if *existing == wanted => difference.unchanged += 1,
+                Some((version, existing)) => {
+                    let changes = existing.differences(&wanted);
+                    match existing.refuses_change(&wanted) {
+                        None => difference.alter.push((name.clone(), *version, wanted, changes)),
+                        Some((field, reason)) => {
+                            let fixed = format!("{field} stays as it was created: {reason}");
+                            difference.refused.push((name.clone(), [changes, vec![fixed]].concat()));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(difference)
+    }
+
+    fn json(&self, dry_run: bool) -> Value {
+        let create = |(name, contract): &(String, Contract)| json!({ "name": name, "contract": contract });
+        let alter = |(name, version, contract, changes): &(String, u64, Contract, Vec<String>)| json!({ "name": name, "version": version, "contract": contract, "changes": changes });
+        let refused = |(name, changes): &(String, Vec<String>)| json!({ "name": name, "changes": changes });
+        json!({
+            "create": self.create.iter().map(create).collect::<Vec<_>>(),
+            "alter": self.alter.iter().map(alter).collect::<Vec<_>>(),
+            "refused": self.refused.iter().map(refused).collect::<Vec<_>>(),
+            "unchanged": self.unchanged,
+            "dry_run": dry_run,
+        })
+    }
+
+    fn print(&self) {
+        for (name, contract) in &self.create {
+            say!("+ {name}");
+            let set = contract.fields().into_iter().filter_map(|(field, value)| Some((field, value?)));
+            set.for_each(|(field, value)| say!("    {field} = {value}"));
+        }
+        for (name, _, _, changes) in &self.alter {
+            say!("~ {name}");
+            changes.iter().for_each(|change| say!("    {change}"));
+        }
+        for (name, changes) in &self.refused {
+            say!("! {name}");
+            changes.iter().for_each(|change| say!("    {change}"));
+        }
+        let (create, alter, refused) = (self.create.len(), self.alter.len(), self.refused.len());
+        say!("{create} to create, {alter} to alter, {refused} refused, {} unchanged", self.unchanged);
+    }
 }
 
 /// Runs `quorate apply`.
 ///
 /// # Errors
-/// If the file makes no sense, a keyspace exists under another contract, or the cluster refuses.
+/// If the file makes no sense, a field differs that never changes, or the cluster refuses.
 pub async fn apply(args: &Apply, json: bool) -> Result<(), Failure> {
     let shown = args.file.display();
     let text = fs::read_to_string(&args.file)
@@ -149,66 +277,41 @@ pub async fn apply(args: &Apply, json: bool) -> Result<(), Failure> {
         Failure::usage(format!("{shown}: {error}")).next("`quorate apply --help` shows an example")
     })?;
     let client = args.connection.client()?;
-    let found = get(&client, "").await?;
-    let nodes =
-        found["receipt"]["acks"]["of"].as_u64().and_then(|nodes| u32::try_from(nodes).ok()).unwrap_or(1);
-    let mut existing = BTreeMap::new();
-    for keyspace in found["keyspaces"].as_array().into_iter().flatten() {
-        let name = keyspace["name"].as_str().unwrap_or_default().to_owned();
-        existing.insert(name, contract_of(&keyspace["contract"])?);
-    }
-    let (mut missing, mut refused) = (Vec::new(), Vec::new());
-    for (name, contract) in &file.keyspaces {
-        let wanted = contract.resolved(nodes);
-        match existing.get(name).map(|existing| existing.differences(&wanted)) {
-            None => missing.push((name, wanted)),
-            Some(changes) if changes.is_empty() => {}
-            Some(changes) => refused.push((name, changes)),
-        }
-    }
-    let same = file.keyspaces.len() - missing.len() - refused.len();
+    let difference = Difference::of(&file, &get(&client, "").await?)?;
     if json {
-        let create: Vec<Value> =
-            missing.iter().map(|(name, contract)| json!({ "name": name, "contract": contract })).collect();
-        let alter: Vec<Value> =
-            refused.iter().map(|(name, changes)| json!({ "name": name, "changes": changes })).collect();
-        say!("{}", json!({ "create": create, "refused": alter, "unchanged": same, "dry_run": args.dry_run }));
+        say!("{}", difference.json(args.dry_run));
     } else {
-        print_difference(&missing, &refused, same);
+        difference.print();
     }
-    if !refused.is_empty() {
-        return Err(Failure::new(Exit::Conflict, "this version alters no contract; nothing was applied")
+    if !difference.refused.is_empty() {
+        return Err(Failure::new(Exit::Conflict, "a field differs that never changes; nothing was applied")
             .next("make the file say what the keyspaces have, or give the new contracts new names"));
     }
     if args.dry_run {
         return Ok(());
     }
-    for (done, (name, contract)) in missing.iter().enumerate() {
-        let wanted = json!(contract);
-        put(&client, name, &wanted).await.map_err(|failure| {
-            let message = format!("keyspace {name}, after {done} created: {}", failure.message);
-            Failure { message, ..failure }
-        })?;
+    let mut done = 0;
+    let failed = |name: &str, done: usize, failure: Failure| {
+        let message = format!("keyspace {name}, after {done} changed: {}", failure.message);
+        Failure { message, ..failure }
+    };
+    for (name, contract) in &difference.create {
+        put(&client, name, &json!(contract)).await.map_err(|failure| failed(name, done, failure))?;
+        done += 1;
         if !json {
             say!("created keyspace {name}");
         }
     }
-    Ok(())
-}
-
-fn print_difference(missing: &[(&String, Contract)], refused: &[(&String, Vec<String>)], same: usize) {
-    for (name, contract) in missing {
-        say!("+ {name}");
-        for (field, value) in contract.fields().into_iter().filter_map(|(field, value)| Some((field, value?)))
-        {
-            say!("    {field} = {value}");
+    for (name, version, contract, _) in &difference.alter {
+        let body = Bytes::from(json!(contract).to_string());
+        let altered = change(&client, Method::PUT, name, body, Some(*version)).await;
+        altered.map_err(|failure| failed(name, done, failure))?;
+        done += 1;
+        if !json {
+            say!("altered keyspace {name}");
         }
     }
-    for (name, changes) in refused {
-        say!("! {name}");
-        changes.iter().for_each(|change| say!("    {change}"));
-    }
-    say!("{} to create, {} refused, {same} unchanged", missing.len(), refused.len());
+    Ok(())
 }
 
 fn contract_of(json: &Value) -> Result<Contract, Failure> {

@@ -41,6 +41,11 @@ fn header(response: &Response, name: &str) -> String {
     value.to_str().unwrap().to_owned()
 }
 
+async fn json(response: Response) -> Value {
+    assert_eq!(response.status(), 200);
+    response.json().await.unwrap()
+}
+
 /// The problem that the answer is, checked to be one.
 async fn problem(response: Response, status: u16, code: &str) -> Value {
     assert_eq!(response.status().as_u16(), status);
@@ -407,10 +412,32 @@ async fn contracts_that_cannot_be_are_refused_with_the_reason() {
         let refused = problem(refused, status, "INVALID_ARGUMENT").await;
         assert!(refused["detail"].as_str().unwrap().contains(reason), "{name} {body}: {refused}");
     }
-    let delete = send(&node, Method::DELETE, "/v1/keyspaces/default", &[], Vec::new()).await;
-    assert_eq!(header(&delete, "allow"), "GET,HEAD,PUT");
-    let delete = problem(delete, 405, "INVALID_ARGUMENT").await;
-    assert!(delete["detail"].as_str().unwrap().contains("does not remove keyspaces"), "{delete}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contracts_are_altered_by_version_and_keyspaces_deleted() {
+    let (_directory, node) = node().await;
+    let path = "/v1/keyspaces/orders";
+    send(&node, Method::PUT, path, &[], Vec::new()).await;
+    let altered = json(send(&node, Method::PATCH, path, &[], br#"{"quota_bytes":50}"#.to_vec()).await).await;
+    assert_eq!((&altered["version"], &altered["changes"][0]), (&2.into(), &"quota_bytes: none -> 50".into()));
+    let full = send(&node, Method::PUT, &format!("{path}/keys/k"), &[], vec![b'x'; 60]).await;
+    problem(full, 507, "QUOTA_EXCEEDED").await;
+    let old = [("if-match", "\"1\"")];
+    problem(send(&node, Method::PATCH, path, &old, b"{}".to_vec()).await, 412, "CONFLICT").await;
+    problem(send(&node, Method::DELETE, path, &old, Vec::new()).await, 412, "CONFLICT").await;
+    let fixed = send(&node, Method::PATCH, path, &[], br#"{"shards":2}"#.to_vec()).await;
+    let fixed = problem(fixed, 422, "INVALID_ARGUMENT").await;
+    assert!(fixed["detail"].as_str().unwrap().contains("every key would have to move"), "{fixed}");
+    let whole = json(send(&node, Method::PUT, path, &[("if-match", "\"2\"")], b"{}".to_vec()).await).await;
+    assert_eq!((&whole["version"], &whole["contract"]["quota_bytes"]), (&3.into(), &serde_json::Value::Null));
+    let deleted = json(send(&node, Method::DELETE, path, &[("if-match", "\"3\"")], Vec::new()).await).await;
+    assert_eq!(deleted["name"], "orders");
+    problem(send(&node, Method::GET, path, &[], Vec::new()).await, 404, "KEYSPACE_NOT_FOUND").await;
+    problem(send(&node, Method::DELETE, path, &[], Vec::new()).await, 404, "KEYSPACE_NOT_FOUND").await;
+    let configured = send(&node, Method::DELETE, "/v1/keyspaces/default", &[], Vec::new()).await;
+    problem(configured, 422, "INVALID_ARGUMENT").await;
     node.stop().await;
 }
 

@@ -159,3 +159,14 @@ fn beginning_a_watch_at_the_replicas_own_revision_is_caught() {
     assert_eq!(invariant, "watches_miss_nothing");
     passes_without(seed);
 }
+
+/// A node that learns at once that a keyspace was deleted and created anew goes on with the old one.
+#[test]
+fn missing_a_deletion_is_caught() {
+    let (seed, invariant) = catch(Planted::DeletionMissed, true);
+    assert!(
+        ["nodes_serve_the_keyspaces_they_know", "a_new_keyspace_is_empty"].contains(&invariant),
+        "{invariant}"
+    );
+    passes_without(seed);
+}

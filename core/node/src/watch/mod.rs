@@ -136,6 +136,13 @@ impl Node {
         Ok(keyspace.group.shard(request.shard(keyspace.contract.shards)?))
     }
 
+    /// The keyspace of a group was deleted: its watches end.
+    pub(crate) fn end_watches(&mut self, group: GroupId, problem: &Problem) {
+        for token in self.watches.end_group(group) {
+            self.tell(token, WatchEvent::Ended(problem.clone()));
+        }
+    }
+
     fn tell(&mut self, token: u64, event: WatchEvent) {
         self.outbox.push(Output::Watch { token, event });
     }

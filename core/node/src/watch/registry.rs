@@ -86,6 +86,14 @@ impl Watches {
         }
     }
 
+    /// The group is no more: answers who watched it.
+    pub(super) fn end_group(&mut self, group: GroupId) -> Vec<u64> {
+        let watched = self.groups.remove(&group);
+        let tokens: Vec<u64> = watched.into_iter().flat_map(|watched| watched.watchers.into_keys()).collect();
+        tokens.iter().for_each(|token| drop(self.tokens.remove(token)));
+        tokens
+    }
+
     /// A watch that has been taken out of its group ended.
     pub(super) fn forget(&mut self, token: u64) {
         self.tokens.remove(&token);

@@ -31,10 +31,72 @@ code 4 if it exists under another contract. The fields: docs/concepts/contracts.
     Show(Named),
     /// List all keyspaces with their contracts.
     List(Listed),
-    /// Change a contract: refused in this version, unless nothing changes.
-    Alter(Create),
-    /// Remove a keyspace: refused in this version.
-    Delete(Named),
+    /// Change a keyspace's contract while it serves.
+    #[command(after_help = "\
+Examples:
+  quorate keyspace alter orders --ack all
+  quorate keyspace alter orders --unset quota-bytes
+  quorate keyspace alter orders --read 'bounded(5s)' --if-version 2
+
+ack, read, quota_bytes and idempotency_ttl_s change; the others stay as the keyspace was created. The answer comes
+once the node asked goes by the change; others follow as they hear of it. Exit code 4 if somebody else changed the
+contract at the same time, or it is not of the version given. What each change means: docs/concepts/contracts.md.")]
+    Alter(Alter),
+    /// Delete a keyspace with all that is in it.
+    #[command(after_help = "\
+Examples:
+  quorate keyspace delete orders            asks for the name, on a terminal
+  quorate keyspace delete orders --yes      asks nothing
+
+Its keys, its idempotency keys and its revisions are gone for good; the name is free for another keyspace, which begins
+empty. Exit code 4 if the contract is not of the version given.")]
+    Delete(DeleteKeyspace),
+}
+
+/// A keyspace and what changes of its contract.
+#[derive(Clone, Debug, Args)]
+pub struct Alter {
+    /// Its name
+    pub name: String,
+    /// Only if its contract is of this version (`keyspace show` says which)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub if_version: Option<u64>,
+    /// Leave a field unset that was set, such as quota-bytes; may be given several times
+    #[arg(long, value_name = "FIELD")]
+    pub unset: Vec<String>,
+    /// The contract.
+    #[command(flatten)]
+    pub fields: Fields,
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+impl Alter {
+    /// The changes, as JSON.
+    pub fn json(&self) -> Value {
+        let mut changes = self.fields.json();
+        for field in &self.unset {
+            changes[field.replace('-', "_")] = Value::Null;
+        }
+        changes
+    }
+}
+
+/// A keyspace to be deleted.
+#[derive(Clone, Debug, Args)]
+pub struct DeleteKeyspace {
+    /// Its name
+    pub name: String,
+    /// Delete it without asking for its name
+    #[arg(long)]
+    pub yes: bool,
+    /// Only if its contract is of this version
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub if_version: Option<u64>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// A keyspace and fields of its contract.
@@ -80,8 +142,9 @@ The file has a table per keyspace, with the fields that are not to have their de
   [keyspaces.orders]
   idempotency_ttl_s = 3600
 
-Applying it again changes nothing. Nothing is created if a keyspace of the file exists under another contract
-(exit code 4). Keyspaces that the file does not name stay as they are.")]
+The difference is shown first. Keyspaces that are missing are created, those under another contract are altered, and applying it
+again changes nothing. Nothing at all is applied if a field differs that never changes (exit code 4). No keyspace is
+ever deleted: those that the file does not name stay as they are.")]
 pub struct Apply {
     /// The file, TOML
     pub file: PathBuf,

@@ -15,7 +15,7 @@ pub use bench::{Bench, BenchCommand, Failover, Target};
 pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put, Reading, Writing};
-pub use keyspace::{Apply, Create, KeyspaceArgs, KeyspaceCommand, Named};
+pub use keyspace::{Alter, Apply, Create, DeleteKeyspace, KeyspaceArgs, KeyspaceCommand, Named};
 pub use txn::Txn;
 pub use watch::{Compact, Watch};
 

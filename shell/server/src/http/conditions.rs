@@ -27,6 +27,21 @@ pub(super) fn of_delete(headers: &HeaderMap) -> Result<Expect, HttpProblem> {
     single(headers, &header::IF_MATCH)?.map_or(Ok(Expect::Anything), matching)
 }
 
+/// What a change of a contract demands: nothing, or that it exists, perhaps in this version.
+pub(super) fn of_contract(headers: &HeaderMap) -> Result<Option<Option<u64>>, HttpProblem> {
+    if headers.contains_key(&header::IF_NONE_MATCH) {
+        let message =
+            "If-None-Match has no meaning for a contract: a keyspace is created if it does not exist";
+        return Err(HttpProblem::invalid(message, "leave the header out"));
+    }
+    let Some(text) = single(headers, &header::IF_MATCH)? else { return Ok(None) };
+    match (text, revision(text)) {
+        ("*", _) => Ok(Some(None)),
+        (_, Some(version)) => Ok(Some(Some(version))),
+        _ => Err(malformed(&header::IF_MATCH, "`*`, or the contract's version in quotes, as in \"2\"")),
+    }
+}
+
 /// Which revisions a reader has already.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {

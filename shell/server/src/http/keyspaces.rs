@@ -1,4 +1,4 @@
-//! Keyspaces and their contracts: created, shown, listed. Neither altered nor removed in this version.
+//! Keyspaces and their contracts: created, altered, deleted, shown, listed. A contract's entity tag is its version.
 
 use axum::{
     Json,
@@ -7,12 +7,12 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use node::{CatalogAnswer, CatalogOp, KeyspaceInfo, Reply, ReplyBody, Request};
+use node::{Altered, CatalogAnswer, CatalogOp, KeyspaceInfo, Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
 use types::{Contract, ErrorCode, Receipt, contract::Explanation};
 
-use super::{AppState, HttpProblem, body, keys::unexpected, params, path, receipt};
+use super::{AppState, HttpProblem, body, conditions, keys::unexpected, params, path, receipt};
 
 #[derive(Serialize)]
 struct Keyspace {
@@ -35,6 +35,21 @@ struct Created {
     #[serde(flatten)]
     keyspace: Keyspace,
     created: bool,
+    receipt: Receipt,
+}
+
+#[derive(Serialize)]
+struct AlteredBody {
+    #[serde(flatten)]
+    keyspace: Keyspace,
+    changes: Vec<String>,
+    receipt: Receipt,
+}
+
+#[derive(Serialize)]
+struct Deleted {
+    #[serde(flatten)]
+    keyspace: Keyspace,
     receipt: Receipt,
 }
 
@@ -97,11 +112,59 @@ pub(super) async fn create(
     let bytes = body::read(&state, &headers, body, deadline, CONTRACT_BYTES_MAX).await?.bytes;
     let contract = if bytes.is_empty() { Contract::default() } else { parse(&bytes)? };
     let time_limit = deadline.saturating_duration_since(Instant::now());
-    let (answer, receipt) = ask(&state, name, CatalogOp::Create(contract), time_limit).await?;
-    let CatalogAnswer::Created { keyspace, created } = answer else { return Err(unexpected().into()) };
+    let op = match conditions::of_contract(&headers)? {
+        None => CatalogOp::Create(contract),
+        Some(version) => CatalogOp::Alter { to: Altered::Whole(contract), version },
+    };
+    let (answer, receipt) = ask(&state, name, op, time_limit).await?;
+    let (keyspace, created) = match answer {
+        CatalogAnswer::Created { keyspace, created } => (keyspace, created),
+        CatalogAnswer::Altered { keyspace, .. } => (keyspace, false),
+        _ => return Err(unexpected().into()),
+    };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let body = Created { keyspace: keyspace.into(), created, receipt: receipt.clone() };
     Ok(with_receipt(status, body, &receipt))
+}
+
+/// `PATCH /v1/keyspaces/{keyspace}`.
+pub(super) async fn alter(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpProblem> {
+    params::Query::of(&uri)?.end("none")?;
+    let name = path::keyspace_alone(&uri)?;
+    let deadline = Instant::now() + params::time_limit(&headers)?;
+    let version = conditions::of_contract(&headers)?.flatten();
+    let bytes = body::read(&state, &headers, body, deadline, CONTRACT_BYTES_MAX).await?.bytes;
+    let changes = serde_json::from_slice(&bytes).map_err(|error| {
+        let step = "send a JSON object of the fields that are to change; null unsets one";
+        HttpProblem::invalid(format!("the changes make no sense: {error}"), step)
+    })?;
+    let time_limit = deadline.saturating_duration_since(Instant::now());
+    let op = CatalogOp::Alter { to: Altered::But(changes), version };
+    let (answer, receipt) = ask(&state, name, op, time_limit).await?;
+    let CatalogAnswer::Altered { keyspace, changes } = answer else { return Err(unexpected().into()) };
+    let body = AlteredBody { keyspace: keyspace.into(), changes, receipt: receipt.clone() };
+    Ok(with_receipt(StatusCode::OK, body, &receipt))
+}
+
+/// `DELETE /v1/keyspaces/{keyspace}`.
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, HttpProblem> {
+    params::Query::of(&uri)?.end("none")?;
+    let name = path::keyspace_alone(&uri)?;
+    let version = conditions::of_contract(&headers)?.flatten();
+    let op = CatalogOp::Delete { version };
+    let (answer, receipt) = ask(&state, name, op, params::time_limit(&headers)?).await?;
+    let CatalogAnswer::Deleted(keyspace) = answer else { return Err(unexpected().into()) };
+    let body = Deleted { keyspace: keyspace.into(), receipt: receipt.clone() };
+    Ok(with_receipt(StatusCode::OK, body, &receipt))
 }
 
 fn parse(bytes: &[u8]) -> Result<Contract, HttpProblem> {
@@ -117,13 +180,15 @@ async fn ask(
     op: CatalogOp,
     time_limit: std::time::Duration,
 ) -> Result<(CatalogAnswer, Receipt), HttpProblem> {
-    let creates = matches!(op, CatalogOp::Create(_));
+    let changes = !matches!(op, CatalogOp::Show | CatalogOp::List);
+    let conditional =
+        matches!(op, CatalogOp::Alter { version: Some(_), .. } | CatalogOp::Delete { version: Some(_) });
     let request = Request::new(keyspace, node::Op::Catalog(op));
     let Reply { body, receipt } = state.node()?.request(request, time_limit).await.map_err(|problem| {
         // Well formed, and it cannot be: the contract does not hold, or contradicts the one that there is.
         let status = match problem.code {
-            ErrorCode::Conflict if creates => Some(StatusCode::CONFLICT),
-            ErrorCode::InvalidArgument if creates => Some(StatusCode::UNPROCESSABLE_ENTITY),
+            ErrorCode::Conflict if changes && !conditional => Some(StatusCode::CONFLICT),
+            ErrorCode::InvalidArgument if changes => Some(StatusCode::UNPROCESSABLE_ENTITY),
             _ => None,
         };
         let problem = HttpProblem::from(problem);

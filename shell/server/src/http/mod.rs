@@ -41,7 +41,8 @@ pub(crate) use state::AppState;
 /// Every route. What is here is in the OpenAPI document, and the other way round.
 fn router(state: AppState) -> Router {
     let key = get(keys::get).put(keys::put).delete(keys::delete);
-    let keyspace = get(keyspaces::show).put(keyspaces::create);
+    let keyspace =
+        get(keyspaces::show).put(keyspaces::create).patch(keyspaces::alter).delete(keyspaces::delete);
     Router::new()
         .route("/v1/keyspaces", get(keyspaces::list))
         .route("/v1/keyspaces/{keyspace}", keyspace)
@@ -73,13 +74,6 @@ async fn no_route(uri: Uri) -> HttpProblem {
 }
 
 async fn no_method(method: Method, uri: Uri) -> HttpProblem {
-    if method == Method::DELETE && path::keyspace_alone(&uri).is_ok_and(|name| !name.contains('/')) {
-        return HttpProblem::invalid(
-            format!("this version does not remove keyspaces: nothing at {} was changed", uri.path()),
-            "remove its keys, a page of GET /v1/keyspaces/{keyspace}/keys at a time",
-        )
-        .with_status(StatusCode::METHOD_NOT_ALLOWED);
-    }
     HttpProblem::invalid(
         format!("{method} is not a method of {}", uri.path()),
         "use a method that the Allow header of this answer names",

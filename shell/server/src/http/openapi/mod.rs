@@ -9,8 +9,8 @@ mod watch;
 use serde_json::{Value, json};
 
 use parameters::{
-    ACK, CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ, KEY,
-    KEYSPACE, LIMIT,
+    ACK, CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ,
+    IF_VERSION, KEY, KEYSPACE, LIMIT,
 };
 use parameters::{PREFIX, READ, SESSION, SHARD, START, VALUES, VERIFY};
 use responses::{answer, json_object, problems, text};
@@ -163,17 +163,39 @@ fn keyspace_path() -> Value {
         },
         "put": {
             "operationId": "createKeyspace",
-            "summary": "Create a keyspace; that it exists under an equal contract is success too",
-            "parameters": [DEADLINE.get()],
+            "summary": "Create a keyspace; that it exists under an equal contract is success too. With If-Match: replace \
+                the contract of one that exists",
+            "parameters": [IF_VERSION.get(), DEADLINE.get()],
             "requestBody": {
                 "required": false,
                 "description": "The contract. Fields that are left out have their default; none: all have.",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Contract"}}},
             },
             "responses": with(json!({
-                "200": answer("It existed already, under an equal contract.", "KeyspaceCreated"),
+                "200": answer("It existed already, and has this contract.", "KeyspaceCreated"),
                 "201": answer("It was created, and can be used on this node.", "KeyspaceCreated"),
-            }), &["400", "405", "408", "409", "413", "422", "429", "500", "503", "504", "507"]),
+            }), &["400", "404", "405", "408", "409", "412", "413", "422", "429", "500", "503", "504", "507"]),
+        },
+        "patch": {
+            "operationId": "alterKeyspace",
+            "summary": "Change fields of a keyspace's contract while it serves",
+            "parameters": [IF_VERSION.get(), DEADLINE.get()],
+            "requestBody": {
+                "required": true,
+                "description": "The fields that change; null unsets one.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Contract"}}},
+            },
+            "responses": with(json!({
+                "200": answer("The contract is so now, and this node goes by it.", "KeyspaceAltered"),
+            }), &["400", "404", "405", "408", "409", "412", "413", "422", "429", "500", "503", "504", "507"]),
+        },
+        "delete": {
+            "operationId": "deleteKeyspace",
+            "summary": "Delete a keyspace with all that is in it",
+            "parameters": [IF_VERSION.get(), DEADLINE.get()],
+            "responses": with(json!({
+                "200": answer("It is gone: this is what it was.", "KeyspaceDeleted"),
+            }), &["400", "404", "405", "409", "412", "422", "429", "500", "503", "504", "507"]),
         },
     })
 }

@@ -82,6 +82,13 @@ pub(super) const IF_MATCH: Parameter = Parameter {
     schema: || any_or(json!({"type": "string", "pattern": "^\"[1-9][0-9]{0,17}\"$"})),
 };
 
+pub(super) const IF_VERSION: Parameter = Parameter {
+    name: "If-Match",
+    place: "header",
+    description: "Only if the keyspace exists (`*`), or its contract is of this version (`\"2\"`).",
+    schema: || any_or(json!({"type": "string", "pattern": "^\"[1-9][0-9]{0,17}\"$"})),
+};
+
 pub(super) const IF_NONE_MATCH_CREATE: Parameter = Parameter {
     name: "If-None-Match",
     place: "header",

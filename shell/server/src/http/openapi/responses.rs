@@ -17,6 +17,8 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
         "KeyspaceShown",
         "KeyspaceCreated",
         "Compacted",
+        "KeyspaceAltered",
+        "KeyspaceDeleted",
     ]
     .contains(&schema)
     {
@@ -74,14 +76,17 @@ fn problem(status: &str) -> Value {
         "404" => ("KEY_NOT_FOUND, KEYSPACE_NOT_FOUND, INVALID_ARGUMENT", "There is no such thing."),
         "405" => ("INVALID_ARGUMENT", "The path has other methods: the Allow header names them."),
         "408" => ("DEADLINE_EXCEEDED", "The body did not arrive by the deadline. Nothing was applied."),
-        "409" => ("CONFLICT", "The keyspace exists under another contract. Nothing was applied."),
+        "409" => (
+            "CONFLICT",
+            "The keyspace exists under another contract, or somebody else changed it at the same time. Nothing was applied.",
+        ),
         "410" => ("COMPACTED", "The revision was compacted. Nothing was applied."),
         "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
         "413" => ("INVALID_ARGUMENT", "The body is over the limit. Nothing was applied."),
         "422" => (
             "IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT",
-            "The idempotency key was used with another request; or the contract cannot hold, or this version \
-             cannot keep it. Nothing was applied.",
+            "The idempotency key was used with another request; or the contract cannot hold, this version \
+             cannot keep it, or a field of it never changes. Nothing was applied.",
         ),
         "429" => ("OVERLOADED", "A limit of queued work is reached. Nothing was applied."),
         "500" => ("CORRUPT", "This node's data failed its checksum."),

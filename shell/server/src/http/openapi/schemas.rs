@@ -43,6 +43,10 @@ pub(super) fn all() -> Value {
         "KeyspaceCreated": object(
             &[&keyspace()[..], &[("created", boolean()), ("receipt", reference("Receipt"))]].concat(),
         ),
+        "KeyspaceAltered": object(
+            &[&keyspace()[..], &[("changes", list(text())), ("receipt", reference("Receipt"))]].concat(),
+        ),
+        "KeyspaceDeleted": object(&[&keyspace()[..], &[("receipt", reference("Receipt"))]].concat()),
         "KeyspaceShown": object(
             &[&keyspace()[..], &[("explanation", reference("Explanation")), ("receipt", reference("Receipt"))]].concat(),
         ),
