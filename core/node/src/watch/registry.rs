@@ -90,7 +90,7 @@ impl Watches {
     pub(super) fn end_group(&mut self, group: GroupId) -> Vec<u64> {
         let watched = self.groups.remove(&group);
         let tokens: Vec<u64> = watched.into_iter().flat_map(|watched| watched.watchers.into_keys()).collect();
-        tokens.iter().for_each(|token| drop(self.tokens.remove(token)));
+        tokens.iter().for_each(|token| self.forget(*token));
         tokens
     }
 
