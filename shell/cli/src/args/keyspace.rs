@@ -38,7 +38,7 @@ Examples:
   quorate keyspace alter orders --unset quota-bytes
   quorate keyspace alter orders --read 'bounded(5s)' --if-version 2
 
-ack, read, quota_bytes and idempotency_ttl_s change; the others stay as the keyspace was created. The answer comes
+ack, read, quota_bytes, history_ttl_s and idempotency_ttl_s change; the others stay as the keyspace was created. The answer comes
 once the node asked goes by the change; others follow as they hear of it. Exit code 4 if somebody else changed the
 contract at the same time, or it is not of the version given. What each change means: docs/concepts/contracts.md.")]
     Alter(Alter),
