@@ -17,9 +17,10 @@ pub(crate) struct NodeClock {
 }
 
 impl NodeClock {
-    /// What the wall clock says from now on.
+    /// What the wall clock says from now on. Set back it counts as standing still, also if nothing happened here
+    /// while it was ahead: what others did then was within the bound of what it said.
     pub(crate) fn set_wall(&mut self, now: Now) {
-        self.wall_ms = now.wall_ms;
+        self.wall_ms = self.wall_ms.max(now.wall_ms);
     }
 
     /// The timestamp of something that this node does now.
