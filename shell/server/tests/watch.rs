@@ -157,7 +157,7 @@ async fn what_is_compacted_is_gone_and_the_rest_is_read_as_it_was() {
     let refused: Value = refused.json().await.unwrap();
     assert_eq!((&refused["code"], &refused["oldest_revision"]), (&json!("COMPACTED"), &json!(revisions[2])));
     let (status, problem) = compact(&node, 1_000).await;
-    assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("INVALID_ARGUMENT")));
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("INVALID_ARGUMENT")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

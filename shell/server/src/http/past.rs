@@ -4,7 +4,7 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use keyspace::{Command, Outcome, Query, QueryAnswer, history::NotReadable};
@@ -40,17 +40,17 @@ pub(super) fn check(body: &ReplyBody, receipt: &Receipt) -> Result<(), HttpProbl
             "read at a later revision, or without one for the newest",
         );
         problem.oldest_revision = Some(floor.saturating_add(1));
-        problem
+        problem.into()
     };
-    Err(HttpProblem::from(problem).with_receipt(receipt.clone()))
+    Err(problem.with_receipt(receipt.clone()))
 }
 
-fn ahead(asked: u64, revision: u64) -> Problem {
-    Problem::not_applied(
-        ErrorCode::InvalidArgument,
+fn ahead(asked: u64, revision: u64) -> HttpProblem {
+    HttpProblem::invalid(
         format!("there is no revision {asked} yet: the newest is {revision}"),
         "name a revision that an answer told",
     )
+    .with_status(StatusCode::NOT_FOUND)
 }
 
 #[derive(Deserialize)]
@@ -102,7 +102,7 @@ pub(super) async fn compact(
     })?;
     match body {
         ReplyBody::Outcome(Outcome::Compacted { revision: newest, ahead: true, .. }) => {
-            Err(HttpProblem::from(ahead(revision, newest)).with_receipt(receipt))
+            Err(ahead(revision, newest).with_receipt(receipt))
         }
         ReplyBody::Outcome(Outcome::Compacted { revision, floor, .. }) => {
             let oldest_revision = floor.saturating_add(1);

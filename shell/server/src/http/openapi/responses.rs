@@ -55,8 +55,14 @@ pub(super) fn value_head() -> Value {
 pub(super) fn events(description: &str) -> Value {
     json!({
         "description": description,
-        "headers": receipt_headers(),
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "headers": {
+            "Quorate-Receipt": {
+                "description": "As the first event has it; absent when that comes later than the head.",
+                "required": false,
+                "schema": {"type": "string"},
+            },
+        },
+        "content": {"text/event-stream": {"schema": {}}},
     })
 }
 
