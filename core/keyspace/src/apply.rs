@@ -14,6 +14,7 @@ use crate::entry::{LogCommand, decode_entry};
 use crate::frontier;
 use crate::history::{self, Recorder};
 use crate::remembered::Remembered;
+use crate::term_table;
 use crate::txn;
 
 /// What an entry did.
@@ -73,6 +74,9 @@ pub fn apply(
     assert_eq!(position.index, state.applied_index + 1, "group {group}: entries are applied in order");
     assert!(position.term >= state.applied_term, "group {group}: terms never go back");
 
+    if position.term > state.applied_term {
+        term_table::note_term(rows, group, &mut state, (position.term, position.index))?;
+    }
     let effect = if data.is_empty() {
         None
     } else {
@@ -95,6 +99,9 @@ pub fn apply(
             effect
         };
         frontier::raise(rows, group, &mut state, &terms.seen)?;
+        if terms.early.is_some() {
+            term_table::note_early(rows, group, &mut state)?;
+        }
         Some(effect)
     };
     state.applied_index = position.index;

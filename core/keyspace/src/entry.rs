@@ -5,11 +5,11 @@
 
 use prost::Message;
 use types::limits::IDEMPOTENCY_KEY_BYTES_MAX;
-use types::{ErrorCode, GroupId, Problem, SessionToken};
+use types::{ErrorCode, GroupId, NodeId, Problem, SessionToken};
 
 use crate::codec::{COMMAND, DecodeError, decode_command, encode, encode_command, kind, open, strict};
 use crate::command::Command;
-use crate::messages::{EntryBody, OnceBody, SeenBody};
+use crate::messages::{EarlyBody, EntryBody, OnceBody, SeenBody};
 
 /// A client's name for one request, within one keyspace
 /// (draft-ietf-httpapi-idempotency-key-header-07, section 2).
@@ -55,6 +55,20 @@ pub struct Once {
     pub keys_max: u64,
 }
 
+/// A write that its leader may acknowledge as soon as its own disk has it (`ack = leader`). Should another leader's
+/// entry take its place, whoever looks for it is told this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Early {
+    /// The leader that took it.
+    pub leader: NodeId,
+    /// When, by that node's wall clock, in milliseconds since the Unix epoch. For people.
+    pub wall_ms: u64,
+    /// What the client calls itself; empty if it did not say.
+    pub client: String,
+    /// What the client calls the request; empty if it did not say.
+    pub request_id: String,
+}
+
 /// What a log entry says beside its command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
@@ -64,6 +78,8 @@ pub struct Terms {
     pub seen: SessionToken,
     /// Most bytes of keys and values that the group may have; only what leaves it with less may exceed it.
     pub quota_bytes: Option<u64>,
+    /// It may be acknowledged before it is committed.
+    pub early: Option<Early>,
 }
 
 impl From<Once> for Terms {
@@ -87,7 +103,7 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
     if *terms == Terms::default() {
         return command;
     }
-    let Terms { once, seen, quota_bytes } = terms;
+    let Terms { once, seen, quota_bytes, early } = terms;
     let once = once.as_ref().map(|once| OnceBody {
         key: once.key.0.clone(),
         elapsed_ms: once.elapsed_ms,
@@ -95,7 +111,13 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
         keys_max: once.keys_max,
     });
     let seen = seen.iter().map(|(group, index)| SeenBody { group: group.0, index }).collect();
-    encode(kind::ENTRY, &EntryBody { command, once, seen, quota_bytes: *quota_bytes })
+    let early = early.as_ref().map(|early| EarlyBody {
+        leader: early.leader.0,
+        wall_ms: early.wall_ms,
+        client: early.client.clone(),
+        request_id: early.request_id.clone(),
+    });
+    encode(kind::ENTRY, &EntryBody { command, once, seen, quota_bytes: *quota_bytes, early })
 }
 
 /// Decodes an entry: what [`encode_entry`] wrote. As strict as [`decode_command`].
@@ -109,7 +131,13 @@ pub fn decode_entry(data: &[u8]) -> Result<LogCommand, DecodeError> {
     }
     let body: EntryBody = strict(COMMAND, body)?;
     let once = body.once.map(decode_once).transpose()?;
-    let terms = Terms { once, seen: decode_seen(&body.seen)?, quota_bytes: body.quota_bytes };
+    let early = body.early.map(|early| Early {
+        leader: NodeId(early.leader),
+        wall_ms: early.wall_ms,
+        client: early.client,
+        request_id: early.request_id,
+    });
+    let terms = Terms { once, seen: decode_seen(&body.seen)?, quota_bytes: body.quota_bytes, early };
     if terms == Terms::default() {
         return Err(malformed("it has no terms"));
     }
@@ -125,6 +153,11 @@ pub fn has_seen(data: &[u8]) -> bool {
     }
     let seen = |body| SeenAlone::decode(body).is_ok_and(|body| !body.seen.is_empty());
     open(COMMAND, data).is_ok_and(|(kind, body)| kind == kind::ENTRY && seen(body))
+}
+
+/// The mark of an entry that may be acknowledged before it is committed. `None` for others, and for what is no entry.
+pub fn early_of(data: &[u8]) -> Option<Early> {
+    decode_entry(data).ok()?.terms.early
 }
 
 fn decode_once(body: OnceBody) -> Result<Once, DecodeError> {

@@ -48,6 +48,8 @@ pub struct EntryBody {
     pub seen: Vec<SeenBody>,
     #[prost(uint64, optional, tag = "4")]
     pub quota_bytes: Option<u64>,
+    #[prost(message, optional, tag = "9")]
+    pub early: Option<EarlyBody>,
 }
 
 /// What was seen of a group.
@@ -57,6 +59,19 @@ pub struct SeenBody {
     pub group: u64,
     #[prost(uint64, tag = "2")]
     pub index: u64,
+}
+
+/// Who took a write that is acknowledged early, and from whom.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct EarlyBody {
+    #[prost(uint64, tag = "1")]
+    pub leader: u64,
+    #[prost(uint64, tag = "2")]
+    pub wall_ms: u64,
+    #[prost(string, tag = "3")]
+    pub client: String,
+    #[prost(string, tag = "4")]
+    pub request_id: String,
 }
 
 /// An idempotency key.

@@ -12,6 +12,7 @@ use types::{
 use wire::PeerMessage;
 
 use crate::catalog::{CatalogAnswer, CatalogOp};
+use crate::lost::{LostAnswer, LostOp};
 use crate::watch::{WatchEvent, WatchRequest};
 
 /// How fast a node's clocks run, in milliseconds and ticks.
@@ -162,7 +163,14 @@ pub struct Options {
     pub read: Option<Read>,
     /// What the session has seen.
     pub session: SessionToken,
+    /// What the client calls itself, for the list of lost writes; at most [`CLIENT_BYTES_MAX`] bytes.
+    pub client: String,
+    /// What the client calls the request, likewise.
+    pub request_id: String,
 }
+
+/// Longest name of a client or a request, in bytes: it is in the entry of every write that is acknowledged early.
+pub const CLIENT_BYTES_MAX: usize = 64;
 
 impl Options {
     /// Checks what is asked for.
@@ -172,14 +180,14 @@ impl Options {
     pub fn validate(&self) -> Result<(), Problem> {
         self.session.validate()?;
         self.read.map_or(Ok(()), Read::validate)?;
-        match self.ack {
-            None | Some(Ack::Quorum | Ack::All) => Ok(()),
-            Some(ack) => Err(Problem::not_applied(
-                ErrorCode::InvalidArgument,
-                format!("this version does not keep ack = {ack} yet"),
-                "ask for ack = quorum or ack = all",
-            )),
+        if self.client.len().max(self.request_id.len()) <= CLIENT_BYTES_MAX {
+            return Ok(());
         }
+        Err(Problem::not_applied(
+            ErrorCode::InvalidArgument,
+            format!("the name of a client or request is longer than {CLIENT_BYTES_MAX} bytes"),
+            "use a shorter one: a UUID has 36",
+        ))
     }
 }
 
@@ -195,6 +203,8 @@ pub enum Op {
     Query(Query),
     /// Of the list of keyspaces, not of a keyspace's keys.
     Catalog(CatalogOp),
+    /// Of the list of lost writes; the request's keyspace says nothing.
+    Lost(LostOp),
 }
 
 impl From<Txn> for Op {
@@ -222,6 +232,10 @@ pub enum ReplyBody {
     Answer(QueryAnswer),
     /// To an operation on the list of keyspaces.
     Catalog(CatalogAnswer),
+    /// To an operation on the list of lost writes.
+    Lost(LostAnswer),
+    /// To a command that was acknowledged before it was applied: what it did is not known yet.
+    Accepted,
 }
 
 /// Something the driver must do. Carry them out in the order given.

@@ -19,7 +19,7 @@ use types::{
 
 use crate::{
     api::{Fatal, Op, Output, Reply, ReplyBody, Request},
-    gone, meta,
+    gone, lost, meta,
     node::{META_NAME, Node},
     problems,
     requests::Origin,
@@ -331,7 +331,7 @@ impl Node {
         {
             return Some(configured(name));
         }
-        if meta::alters(command) {
+        if lost::is_about_lost(command) || meta::alters(command) {
             return None;
         }
         let Command::Put { key, .. } = command else { return Some(not_a_change()) };
@@ -345,12 +345,13 @@ impl Node {
         let (state, raft) = (self.store.state(GroupId::META), meta.raft.status());
         let unapplied = raft.last_index.saturating_sub(state.applied_index) + meta.proposing.len() as u64;
         let limit = KEYSPACES_MAX as u64;
-        if state.keys >= limit {
+        let keyspaces = self.keyspaces.len() as u64;
+        if keyspaces >= limit {
             let message = format!("the cluster has {limit} keyspaces, which is the limit");
             let next_step = "use keys with a prefix of their own in a keyspace that exists";
             return Some(Problem::not_applied(ErrorCode::InvalidArgument, message, next_step));
         }
-        if state.keys + unapplied >= limit {
+        if keyspaces + unapplied >= limit {
             return Some(problems::overloaded("keyspaces, with those being created,", limit));
         }
         self.refuse_groups(meta::shards(command), unapplied)

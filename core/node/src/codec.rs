@@ -30,6 +30,10 @@ struct WireOptions {
     read: Option<String>,
     #[prost(string, tag = "3")]
     session: String,
+    #[prost(string, tag = "40")]
+    client: String,
+    #[prost(string, tag = "41")]
+    request_id: String,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -54,7 +58,7 @@ struct WireOnce {
 struct WireReply {
     #[prost(message, optional, tag = "1")]
     receipt: Option<WireReceipt>,
-    #[prost(oneof = "WireBody", tags = "2, 3, 4")]
+    #[prost(oneof = "WireBody", tags = "2, 3, 4, 40")]
     body: Option<WireBody>,
 }
 
@@ -66,7 +70,12 @@ enum WireBody {
     Answer(Vec<u8>),
     #[prost(message, tag = "4")]
     Problem(WireProblem),
+    #[prost(message, tag = "40")]
+    Accepted(WireAccepted),
 }
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct WireAccepted {}
 
 #[derive(Clone, PartialEq, Message)]
 struct WireReceipt {
@@ -128,7 +137,9 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
             WireOp::Once(WireOnce { key: key.as_bytes().to_vec(), command: encode_command(command) })
         }
         Op::Query(query) => WireOp::Query(encode_query(query)),
-        Op::Catalog(_) => unreachable!("the node asked turns it into requests to the meta group"),
+        Op::Catalog(_) | Op::Lost(_) => {
+            unreachable!("the node asked turns it into requests to the meta group")
+        }
     };
     let options = encode_options(&request.options);
     WireRequest { keyspace: request.keyspace.clone(), op: Some(op), options }.encode_to_vec()
@@ -157,9 +168,10 @@ fn encode_options(options: &Options) -> Option<WireOptions> {
     if *options == Options::default() {
         return None;
     }
-    let Options { ack, read, session } = options;
+    let Options { ack, read, session, client, request_id } = options;
     let (ack, read) = (ack.map(|ack| ack.to_string()), read.map(|read| read.to_string()));
-    Some(WireOptions { ack, read, session: session.to_string() })
+    let (client, request_id) = (client.clone(), request_id.clone());
+    Some(WireOptions { ack, read, session: session.to_string(), client, request_id })
 }
 
 fn decode_options(wire: WireOptions) -> Result<Options, DecodeError> {
@@ -169,7 +181,7 @@ fn decode_options(wire: WireOptions) -> Result<Options, DecodeError> {
         .session
         .parse()
         .map_err(|error: types::session::SessionTokenError| malformed(error.to_string()))?;
-    Ok(Options { ack, read, session })
+    Ok(Options { ack, read, session, client: wire.client, request_id: wire.request_id })
 }
 
 /// Encodes an answer for [`wire::message::ForwardReply`].
@@ -180,7 +192,10 @@ pub fn encode_reply(result: &Result<Reply, Problem>) -> Vec<u8> {
             body: Some(match &reply.body {
                 ReplyBody::Outcome(outcome) => WireBody::Outcome(encode_outcome(outcome)),
                 ReplyBody::Answer(answer) => WireBody::Answer(encode_answer(answer)),
-                ReplyBody::Catalog(_) => unreachable!("only the node asked gives such an answer"),
+                ReplyBody::Accepted => WireBody::Accepted(WireAccepted {}),
+                ReplyBody::Catalog(_) | ReplyBody::Lost(_) => {
+                    unreachable!("only the node asked gives such an answer")
+                }
             }),
         },
         Err(problem) => WireReply {
@@ -207,6 +222,7 @@ pub fn decode_reply(bytes: &[u8]) -> Result<Result<Reply, Problem>, DecodeError>
     let body = match wire.body {
         Some(WireBody::Outcome(bytes)) => ReplyBody::Outcome(decode_outcome(&bytes)?),
         Some(WireBody::Answer(bytes)) => ReplyBody::Answer(decode_answer(&bytes)?),
+        Some(WireBody::Accepted(_)) => ReplyBody::Accepted,
         Some(WireBody::Problem(problem)) => return Ok(Err(decode_problem(problem)?)),
         None => return Err(malformed("answer of an unknown kind")),
     };

@@ -45,7 +45,7 @@ impl Node {
                 Placement::Any => 0,
                 Placement::All => unreachable!("it was taken apart when it came"),
             }),
-            Op::Catalog(_) => unreachable!("it was turned into requests to the meta group"),
+            Op::Catalog(_) | Op::Lost(_) => unreachable!("it was turned into requests to the meta group"),
         };
         Some(shard.map(|shard| keyspace.group.shard(shard)))
     }
@@ -63,7 +63,7 @@ impl Node {
                 }
                 Err(_) => None,
             },
-            Op::Catalog(_) => None,
+            Op::Catalog(_) | Op::Lost(_) => None,
         };
         shard.is_some_and(|shard| keyspace.group.shard(shard) == group)
     }

@@ -6,8 +6,10 @@ use raft_group::{GroupReady, RaftGroup};
 use storage::StoreError;
 use types::{GroupId, LogPosition, NodeId, Role, SessionToken};
 
-use crate::keeping::Keeping;
-use crate::{forwards::ForwardsSeen, freshness::Freshness, held::Held, lag::Appended, snapshots::Receiving};
+use crate::{
+    early::EarlyWrites, forwards::ForwardsSeen, freshness::Freshness, held::Held, keeping::Keeping,
+    lag::Appended, lost::LostOfGroup, snapshots::Receiving,
+};
 
 /// A group and what waits on it.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub(crate) struct Group {
     pub proposed: BTreeMap<(u64, u64), u64>,
     /// Applied commands that wait for every replica.
     pub held: VecDeque<Held>,
+    /// Writes that are acknowledged before they are committed.
+    pub early: EarlyWrites,
+    /// What is done about those that are lost.
+    pub lost: LostOfGroup,
     /// When entries entered this leader's log.
     pub appended: Appended,
     pub reads: Reads,
@@ -102,6 +108,8 @@ impl Group {
             proposing: VecDeque::new(),
             proposed: BTreeMap::new(),
             held: VecDeque::new(),
+            early: EarlyWrites::default(),
+            lost: LostOfGroup::default(),
             appended: Appended::default(),
             reads: Reads::default(),
             receiving: None,

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod catalog;
 mod codec;
+mod early;
 mod forwards;
 mod freshness;
 mod gather;
@@ -18,6 +19,7 @@ mod held;
 mod hlc;
 mod keeping;
 mod lag;
+pub mod lost;
 mod meta;
 mod node;
 #[cfg(feature = "planted")]
@@ -33,7 +35,10 @@ pub mod status;
 pub mod watch;
 mod writes;
 
-pub use api::{Fatal, Input, NodeConfig, NodeEvent, Op, Options, Output, Reply, ReplyBody, Request, Timing};
+pub use api::{
+    CLIENT_BYTES_MAX, Fatal, Input, NodeConfig, NodeEvent, Op, Options, Output, Reply, ReplyBody, Request,
+    Timing,
+};
 pub use catalog::{Altered, CatalogAnswer, CatalogOp, KeyspaceInfo};
 pub use node::{META_NAME, Node};
 pub use status::{GroupStatus, NodeStatus, ReplicaStatus};

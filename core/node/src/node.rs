@@ -18,6 +18,7 @@ use crate::{
     gone::Gone,
     group::Group,
     hlc::NodeClock,
+    lost::Lost,
     problems,
     requests::{Origin, Requests},
     snapshots::Sending,
@@ -61,6 +62,7 @@ pub struct Node {
     pub(crate) unclaimed: BTreeMap<GroupId, RecoveredGroup>,
     pub(crate) requests: Requests,
     pub(crate) catalog: Catalog,
+    pub(crate) lost: Lost,
     pub(crate) gathers: Gathers,
     /// Forwarded requests that may be repeated, by the time to do so. Each is taken out at its time.
     pub(crate) forwarded: BTreeSet<(u64, u64)>,
@@ -98,6 +100,7 @@ impl Node {
             unclaimed: log.groups,
             requests: Requests::default(),
             catalog: Catalog::default(),
+            lost: Lost { dirty: true, ..Lost::default() },
             gathers: Gathers::default(),
             forwarded: BTreeSet::new(),
             watches: Watches::default(),
@@ -201,6 +204,8 @@ impl Node {
 
     fn on_tick(&mut self, now: Now) -> Result<(), Fatal> {
         self.hand_over_when_full(now);
+        self.decide_lost(now)?;
+        self.bound_lost(now);
         self.repeat_unanswered(now);
         self.watches.on_tick();
         for group in self.groups.values_mut() {
@@ -263,6 +268,7 @@ impl Node {
         }
         let mut group = Group::new(id, name, raft, now.mono_ms);
         group.frontier = keyspace::frontier(&self.store, id)?;
+        group.early.open = keyspace::acknowledges_early(&self.store, id)?;
         self.groups.insert(id, group);
         Ok(())
     }
@@ -340,6 +346,7 @@ impl Node {
             groups: self.groups.values().map(|group| self.group_status(now, group)).collect(),
             pending_requests: self.requests.len() as u64,
             disk_has_space: self.entries_accepted,
+            lost_writes: self.lost.writes,
             hlc: self.clock.last(),
             hlc_refused: self.clock.refused(),
         }

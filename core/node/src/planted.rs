@@ -5,9 +5,9 @@ use keyspace::{
     codec::{decode_command, encode_command},
 };
 use raft_group::Planted;
-use types::{Contract, Entry};
+use types::{Acks, Contract, Entry};
 
-use crate::node::Node;
+use crate::{group::Group, node::Node};
 
 impl Node {
     /// The applied index and the age that a node with a bug believes its replica to have.
@@ -35,6 +35,27 @@ impl Node {
             Some(Planted::AllMeansQuorum) => got.max(required),
             _ => got,
         }
+    }
+
+    /// How far a leader with a bug believes its log to be durable.
+    pub(crate) fn planted_durable(&self, group: &Group) -> u64 {
+        match self.config.planted {
+            Some(Planted::EarlyBeforeFsync) => u64::MAX,
+            _ => group.raft.persisted_index(),
+        }
+    }
+
+    /// The acknowledgements that a leader with a bug writes in the receipt of an early one.
+    pub(crate) fn planted_early_acks(&self, acks: Acks) -> Acks {
+        match self.config.planted {
+            Some(Planted::EarlyClaimsQuorum) => Acks { got: self.quorum(), durable: self.quorum(), ..acks },
+            _ => acks,
+        }
+    }
+
+    /// Whether a node with a bug lets go of early writes without listing them.
+    pub(crate) fn planted_forgets(&self, at: Planted) -> bool {
+        self.config.planted == Some(at)
     }
 
     /// The age that a node with a bug writes in a receipt.

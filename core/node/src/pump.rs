@@ -39,6 +39,7 @@ impl Node {
                 break;
             }
         }
+        self.answer_early(group);
         self.answer_held(group);
         group.appended.note(group.raft.role(), group.raft.last_index(), now.mono_ms);
         self.answer_reads(group)
@@ -71,13 +72,15 @@ impl Node {
             let (command, key) = match &request.op {
                 Op::Command(command) => (command, None),
                 Op::Once(key, command) => (command, Some(key)),
-                Op::Query(_) | Op::Catalog(_) => unreachable!("only commands are proposed"),
+                Op::Query(_) | Op::Catalog(_) | Op::Lost(_) => unreachable!("only commands are proposed"),
             };
             let terms = Terms {
                 once: key.map(|key| self.once(now, group, key, stamped)),
                 seen: request.options.session.clone().without(group.id).without(GroupId::META).without_hlc(),
                 quota_bytes: self.quota_of(group),
+                early: self.early(now, request),
             };
+            let early = terms.early.is_some();
             stamped |= key.is_some();
             let command = encode_entry(&terms, command);
             if bytes > 0 && bytes + command.len() > PROPOSE_BYTES_MAX {
@@ -85,7 +88,7 @@ impl Node {
             }
             bytes += command.len();
             commands.push(command.into());
-            ids.push(id);
+            ids.push((id, early));
             group.proposing.pop_front();
         }
         if ids.is_empty() {
@@ -96,19 +99,22 @@ impl Node {
                 if stamped {
                     group.once_stamped = Some((proposed.term, now.mono_ms));
                 }
-                for (index, id) in (proposed.first_index..).zip(ids) {
+                for (index, (id, early)) in (proposed.first_index..).zip(ids) {
+                    if early {
+                        group.early.proposed(index, proposed.term, id);
+                    }
                     group.proposed.insert((index, proposed.term), id);
                     self.requests.place(id, Place::Proposed(group.id, index));
                 }
             }
             Err(ProposeError::Overloaded) => {
                 let limit = self.config.limits.unapplied_bytes_max;
-                for id in ids {
+                for (id, _) in ids {
                     self.answer(id, Err(problems::overloaded("writes not applied yet", limit)));
                 }
             }
             Err(ProposeError::NotLeader { .. } | ProposeError::Transferring) => {
-                for id in ids {
+                for (id, _) in ids {
                     self.requests.retry(id, 0);
                 }
             }
@@ -239,6 +245,9 @@ impl Node {
             if keyspace::entry::has_seen(&entry.data) {
                 group.frontier = keyspace::frontier(&self.store, group.id)?;
             }
+            if group.id == GroupId::META && !entry.data.is_empty() {
+                self.lost.dirty = true;
+            }
             if group.id == GroupId::META
                 && matches!(
                     effect,
@@ -264,6 +273,9 @@ impl Node {
             };
             let (index, term, body) = (entry.index, entry.term, ReplyBody::Outcome(outcome));
             self.answer_applied(group, role, Held { id, index, term, body, deduplicated });
+        }
+        if !group.early.open && entries.iter().any(|entry| keyspace::entry::early_of(&entry.data).is_some()) {
+            group.early.open = true;
         }
         if let Some(last) = entries.last() {
             group.raft.applied(last.index);
@@ -346,6 +358,11 @@ impl Node {
         }
         let leads_on = matches!(group.told, Some((Role::Leader, told_term, _)) if role == Role::Leader && told_term == term);
         group.told = Some(seen);
+        if role == Role::Leader && !leads_on {
+            // Its last entry is the one that opens its term, or was proposed since.
+            let opened = group.raft.first_index_of_term().unwrap_or(group.raft.last_index());
+            group.lost.elected(now, term, opened);
+        }
         if !leads_on {
             for id in group.take_unstarted() {
                 self.requests.retry(id, 0);
@@ -393,7 +410,9 @@ fn revision_of(body: &ReplyBody) -> u64 {
     match body {
         ReplyBody::Outcome(outcome) => outcome.revision(),
         ReplyBody::Answer(answer) => answer.revision(),
-        ReplyBody::Catalog(_) => unreachable!("no group gives such an answer"),
+        ReplyBody::Catalog(_) | ReplyBody::Lost(_) | ReplyBody::Accepted => {
+            unreachable!("no group gives such an answer")
+        }
     }
 }
 

@@ -35,6 +35,23 @@ pub(crate) enum Origin {
         /// Of this group.
         group: GroupId,
     },
+    /// Nobody: its client was answered when it was taken in.
+    Nobody,
+    /// A client of this node, about the list of lost writes.
+    LostTask {
+        /// The driver's name for it.
+        token: u64,
+    },
+    /// This node, to put what a group's log loses onto the list of lost writes; `None`: to decide what is on it.
+    LostReport {
+        /// Which group.
+        group: Option<GroupId>,
+    },
+    /// This node, to say within which bounds writes of a group may be lost.
+    LostBound {
+        /// Which group.
+        group: GroupId,
+    },
     /// This node, working on a request about the list of keyspaces.
     Catalog {
         /// Which.

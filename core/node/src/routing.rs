@@ -8,7 +8,7 @@ use wire::{
 
 use crate::{
     api::{Fatal, Op, Options, Output, Reply, Request},
-    codec, gone,
+    codec, early, gone,
     node::{META_NAME, Node, is_misrouted},
     problems,
     reads::Reading,
@@ -67,7 +67,9 @@ impl Node {
                         group.reads.waiting.push(id);
                         self.requests.place(id, Place::Reading(group_id));
                     }
-                    Op::Catalog(_) => unreachable!("it was turned into requests to the meta group"),
+                    Op::Catalog(_) | Op::Lost(_) => {
+                        unreachable!("it was turned into requests to the meta group")
+                    }
                 },
                 (_, leader, Origin::Peer { .. }) => self.answer(id, Err(problems::not_leader(leader))),
                 (_, Some(leader), _) if !self.unreachable.contains(&leader) => {
@@ -92,12 +94,16 @@ impl Node {
         let valid = match &request.op {
             Op::Command(command) | Op::Once(_, command) => command.validate(),
             Op::Query(query) => query.validate(),
+            Op::Lost(op) => {
+                let Origin::Client { token } = origin else { unreachable!("only clients ask for it") };
+                return self.take_lost(token, op, deadline_ms);
+            }
             Op::Catalog(op) => {
                 let Origin::Client { token } = origin else { unreachable!("only clients ask for it") };
                 return self.take_catalog(token, request.keyspace, op.clone(), deadline_ms);
             }
         };
-        let valid = valid.and_then(|()| request.options.validate());
+        let valid = valid.and_then(|()| request.options.validate()).and_then(|()| early::validate(&request));
         self.clock.observe(request.options.session.hlc());
         let limit = self.config.limits.pending_requests_max;
         if let Err(problem) = valid {
@@ -105,6 +111,8 @@ impl Node {
         } else if self.requests.len() >= limit {
             self.reply(origin, Err(problems::overloaded("requests waiting on this node", limit)));
         } else if !self.gather(origin, &request, deadline_ms) {
+            let unheard = self.answer_unheard(origin, &request, attempts);
+            let origin = if unheard { Origin::Nobody } else { origin };
             self.requests.insert(origin, request, group, deadline_ms, attempts);
         }
     }
@@ -162,7 +170,9 @@ impl Node {
             return Ok(());
         }
         // A group that has not started here yet: the peer repeats what matters.
-        let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
+        if !self.groups.contains_key(&id) {
+            return Ok(());
+        }
         match body {
             PeerBody::Raft(raft) => {
                 if raft.kind == RaftKind::Snapshot as i32 {
@@ -171,6 +181,13 @@ impl Node {
                 }
                 let is_append = raft.kind == RaftKind::Append as i32 && !raft.entries.is_empty();
                 let overlay_full = self.store.overlay_bytes() >= 2 * self.config.limits.overlay_bytes;
+                if is_append && self.list_before_append(now, id, &raft) {
+                    return Ok(());
+                }
+                let group = self.groups.get_mut(&id).expect("it was just there");
+                if matches!(raft.kind(), RaftKind::Append | RaftKind::Heartbeat) {
+                    group.lost.heard(now);
+                }
                 if is_append && (!self.entries_accepted || overlay_full || !group.raft.can_accept_entries()) {
                     // Unacknowledged, so the leader sends it again when there is room.
                     return Ok(());
@@ -383,7 +400,10 @@ impl Node {
             Origin::Client { token } => self.outbox.push(Output::Reply { token, result }),
             Origin::Catalog { id } => self.on_catalog_answer(id, result),
             // It has taught what it could.
-            Origin::Probe { .. } => {}
+            Origin::Probe { .. } | Origin::Nobody => {}
+            Origin::LostTask { token } => self.on_lost_task(token, result),
+            Origin::LostReport { group } => self.on_lost_report(group, &result),
+            Origin::LostBound { group } => self.on_lost_bound(group, result.is_ok()),
             Origin::Gather { id, shard } => self.on_gather_answer(id, shard, result),
             Origin::Peer { from, boot, id } => {
                 let reply = ForwardReply { id, boot, reply: codec::encode_reply(&result).into() };

@@ -180,6 +180,14 @@ impl Node {
             self.disconnect(from, "a snapshot is not what its announcement says");
             return Ok(());
         }
+        if self.list_before_snapshot(now, id) {
+            let group = self.groups.get_mut(&id).expect("the caller found it");
+            group.abandon_snapshot()?;
+            let ack = SnapshotAck { transfer, next: 0, failed: true, done: false };
+            self.send(id, from, PeerBody::SnapshotAck(ack));
+            return Ok(());
+        }
+        let group = self.groups.get_mut(&id).expect("the caller found it");
         // Whole: now the engine may see it. If it wants it, the next poll begins the installation.
         if let Err(error) = group.raft.step(from, announce) {
             group.abandon_snapshot()?;
@@ -244,6 +252,7 @@ impl Node {
             self.writes.push(write);
         }
         group.frontier = keyspace::frontier(&self.store, id)?;
+        group.early.open = keyspace::acknowledges_early(&self.store, id)?;
         let ack = SnapshotAck { transfer: installing.transfer, next: 0, failed: false, done: true };
         self.send(id, installing.from, PeerBody::SnapshotAck(ack));
         let event = NodeEvent::SnapshotInstalled { group: id, index: installing.position.index };

@@ -16,6 +16,8 @@ pub struct NodeStatus {
     pub pending_requests: u64,
     /// Whether client writes are accepted as far as disk space goes.
     pub disk_has_space: bool,
+    /// Writes on the list of lost writes, as far as this node knows.
+    pub lost_writes: u64,
     /// Its hybrid logical clock.
     pub hlc: Hlc,
     /// Timestamps that peers and sessions brought and that were too far ahead of its wall clock to be followed.

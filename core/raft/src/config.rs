@@ -33,6 +33,12 @@ pub enum Planted {
     DeletionMissed,
     /// The receipt of an eventual read says that its answer is new. A bug of the node's.
     StalenessHidden,
+    /// A leader acknowledges early before its own disk has the write. A bug of the node's.
+    EarlyBeforeFsync,
+    /// What an append overwrites is not put on the list of lost writes. A bug of the node's.
+    LostForgottenAtAppend,
+    /// The receipt of an early acknowledgement says that a majority has the write. A bug of the node's.
+    EarlyClaimsQuorum,
     /// The timestamp of a receipt is the wall clock's reading. A bug of the node's.
     HlcIsWallClock,
     /// A watch that falls behind the changes held in memory goes on at the first of them. A bug of the node's.

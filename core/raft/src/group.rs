@@ -6,7 +6,7 @@ use std::sync::Arc;
 use raft::eraftpb::{self, MessageType};
 use raft::{Config, INVALID_ID, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use types::{Entry, GroupId, HardState, LogPosition, NodeId};
-use wire::message::RaftMessage;
+use wire::message::{RaftKind, RaftMessage};
 
 use crate::cache::{LogCache, entry_bytes};
 use crate::check::{Receiver, StepError, Verdict};
@@ -320,6 +320,28 @@ impl RaftGroup {
     /// appends: the leader sends them again.
     pub fn can_accept_entries(&self) -> bool {
         self.unapplied_bytes() <= self.unapplied_bytes_max
+    }
+
+    /// The entries of this node's log on disk that an append, if it is taken, would overwrite: those from the first on
+    /// that differs. Empty for other messages, and for an append that does not fit the log.
+    pub fn overwritten_by(&self, message: &RaftMessage) -> impl Iterator<Item = &Entry> {
+        let cache = self.engine.store();
+        let fits = message.kind == RaftKind::Append as i32
+            && message.term >= self.engine.raft.term
+            && cache.term_at(message.index) == Some(message.log_term);
+        let differs = |entry: &&wire::message::WireEntry| {
+            cache.term_at(entry.index).is_some_and(|term| term != entry.term)
+        };
+        let first = if fits { message.entries.iter().find(differs).map(|entry| entry.index) } else { None };
+        self.durable_from(first.unwrap_or(u64::MAX))
+    }
+
+    /// The entries from this index on that are on this node's disk, and in memory.
+    pub fn durable_from(&self, index: u64) -> impl Iterator<Item = &Entry> {
+        let persisted = self.engine.raft.raft_log.persisted;
+        let cache = self.engine.store();
+        let from = index.max(cache.start().index + 1);
+        (from..=persisted).map_while(|index| cache.get(index))
     }
 
     /// The term of the entry at `index`, or of the position before the first; as of the last poll.

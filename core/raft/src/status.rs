@@ -75,6 +75,23 @@ impl RaftGroup {
         self.engine.raft.raft_log.last_index()
     }
 
+    /// Highest index that is known to be durable here.
+    pub fn persisted_index(&self) -> u64 {
+        self.engine.raft.raft_log.persisted
+    }
+
+    /// The first index of the present term in the log, if that is in memory.
+    pub fn first_index_of_term(&self) -> Option<u64> {
+        let (raft, cache) = (&self.engine.raft, self.engine.store());
+        let mut first = None;
+        let mut index = raft.raft_log.last_index();
+        while index > cache.start().index && raft.raft_log.term(index).ok() == Some(raft.term) {
+            first = Some(index);
+            index -= 1;
+        }
+        first
+    }
+
     /// Highest applied index.
     pub fn applied_index(&self) -> u64 {
         self.engine.store().applied()

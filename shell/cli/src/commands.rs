@@ -259,7 +259,7 @@ fn print_change(done: &str, key: &[u8], answer: &Answer, receipt: bool, json: bo
     }
     match revision {
         Some(revision) => say!("{done} at revision {revision}"),
-        None => say!("{done}"),
+        None => say!("{done}, not yet committed"),
     }
     if receipt {
         say!("{}", receipt_lines(answer));

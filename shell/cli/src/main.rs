@@ -10,6 +10,7 @@ mod commands;
 mod dev;
 mod failure;
 mod keyspaces;
+mod lost;
 mod output;
 mod server_command;
 mod status;
@@ -65,6 +66,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Txn(args) => txn::run(args, json).await,
         Command::Watch(args) => watch::run(args, json).await,
         Command::Compact(args) => watch::compact(args, json).await,
+        Command::LostWrites(args) => lost::run(args, json).await,
         Command::Import(args) => tree::import::run(args, json).await,
         Command::Export(args) => tree::export::run(args, json).await,
         Command::Status(args) => status::run(&args.connection, json).await,

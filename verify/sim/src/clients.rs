@@ -15,6 +15,7 @@ use types::{
 use crate::{
     brief::{self, Ask},
     dice::Dice,
+    early,
     failure::Broken,
     keyed::{Keyed, Try},
     plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS},
@@ -31,6 +32,15 @@ const PROCESSES_PER_CLIENT: u64 = 100;
 pub enum Wish {
     /// One operation on one key.
     One(Action),
+    /// A write that may be acknowledged before it is committed. The history has none of these.
+    Early {
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// When it is to be acknowledged.
+        ack: Ack,
+    },
     /// All of these keys in one range read.
     Range(Vec<String>),
     /// A read of one key that need not be new. The history has none of these.
@@ -205,6 +215,7 @@ impl Clients {
         let kind = self.dice.below(100);
         let wish = match kind {
             0..4 if keyspace >= CONFIGURED => Wish::Create(self.dice.pick(&TTLS_S)),
+            4..14 => early::wish(&mut self.dice, value),
             0..24 => Wish::One(Action::Write { key, value }),
             24..36 => Wish::One(Action::Read { key }),
             36..48 if key != TOGETHER => Wish::Stale { key, read: self.stale_read() },
@@ -370,9 +381,11 @@ impl Clients {
                 Vec::new()
             }
             (Wish::Stale { .. }, ReplyBody::Answer(QueryAnswer::Get { .. })) => Vec::new(),
+            (Wish::Early { .. }, ReplyBody::Accepted | ReplyBody::Outcome(Outcome::Put { .. })) => Vec::new(),
             (
                 Wish::Range(_)
                 | Wish::Stale { .. }
+                | Wish::Early { .. }
                 | Wish::Create(_)
                 | Wish::Transfer(_)
                 | Wish::Brief { .. }
@@ -426,7 +439,7 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     let first = client as u64 * PROCESSES_PER_CLIENT;
     match wish {
         Wish::One(action) => vec![(first, action.clone())],
-        Wish::Create(_) | Wish::Stale { .. } | Wish::Brief { .. } => Vec::new(),
+        Wish::Create(_) | Wish::Stale { .. } | Wish::Brief { .. } | Wish::Early { .. } => Vec::new(),
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
@@ -451,6 +464,9 @@ pub(crate) fn in_session(mut request: Request, session: &Session, wish: &Wish) -
     {
         request.options.ack = Some(Ack::All);
     }
+    if let Wish::Early { ack, .. } = wish {
+        request.options.ack = Some(*ack);
+    }
     if let Wish::Stale { read, .. } = wish {
         request.options.read = Some(*read);
     }
@@ -463,6 +479,7 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
     };
     match wish {
         Wish::One(action) if action.key() == TOGETHER => together::op(action),
+        Wish::Early { key, value, .. } => early::op(key, value),
         Wish::Transfer(transfer) => transfer.op(),
         Wish::Audit { by_range } => transfer::audit(*by_range),
         Wish::Brief { ask, .. } => ask.op(),

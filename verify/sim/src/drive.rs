@@ -286,7 +286,12 @@ impl World {
             if !matches!(reply.body, ReplyBody::Catalog(_)) {
                 self.times.on_reply(token, &waiting.request.options.session, &reply.receipt)?;
             }
-            self.check_receipt(&wish, asked, reply)?;
+            if let (Wish::Early { value, ack, .. }, ReplyBody::Accepted) = (&wish, &reply.body) {
+                self.counts.add("acknowledged_early", 1);
+                self.early.on_accepted(&self.oracle, &self.hosts, (value, *ack), &reply.receipt)?;
+            } else {
+                self.check_receipt(&wish, asked, reply)?;
+            }
             if let Wish::Stale { key, read } = &wish {
                 self.counts.add(read_name(*read), 1);
                 let place = sessions::place(waiting_keyspace, key);
@@ -296,7 +301,12 @@ impl World {
                 self.oracle.catalog.on_created(keyspace, *created)?;
                 self.counts.add("keyspaces_created", (*created).into());
             }
-            if let (true, Wish::One(Action::Write { value, .. } | Action::Cas { value, .. })) = (put, &wish) {
+            if let (
+                true,
+                Wish::One(Action::Write { value, .. } | Action::Cas { value, .. })
+                | Wish::Early { value, .. },
+            ) = (put, &wish)
+            {
                 self.oracle.check_acknowledged(&self.hosts, value.as_bytes(), reply.receipt.acks.durable)?;
             }
         }

@@ -81,6 +81,7 @@ impl World {
             Stage::Reading { .. } => {
                 self.stage = Stage::Done;
                 self.oracle.catalog.check_healed(&self.hosts)?;
+                self.check_lost()?;
                 return self.scrub();
             }
             Stage::Chaos | Stage::Done => return Ok(()),
@@ -103,6 +104,18 @@ impl World {
                 self.clients.tasks.push_back(Task { node, keyspace, key, errand: Errand::Read });
             }
         }
+    }
+
+    fn check_lost(&mut self) -> Result<(), Broken> {
+        let Some(process) = &self.hosts[0].process else { return Ok(()) };
+        let listed = process
+            .node
+            .known_lost()
+            .map_err(|reason| Broken::safety("lost_writes_are_listed", format!("no list: {reason}")))?;
+        self.early.check_list(&self.oracle, &listed)?;
+        self.counts.add("early_writes_lost", self.early.lost);
+        self.counts.add("early_writes_listed", self.early.listed);
+        Ok(())
     }
 
     fn open_tasks(&self) -> String {

@@ -16,6 +16,7 @@ mod counts;
 mod dice;
 mod drive;
 mod durable;
+mod early;
 mod effects;
 mod event;
 pub mod failure;

@@ -333,6 +333,21 @@ impl Oracle {
         Ok(())
     }
 
+    /// Where a written value is, or was, in the logs: group, index and term.
+    pub fn places(&self, value: &[u8]) -> &[(GroupId, u64, u64)] {
+        self.values.get(&xxh3_64(value)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The term of a committed entry.
+    pub fn committed_term(&self, group: GroupId, index: u64) -> Option<u64> {
+        self.committed.get(&(group, index)).map(|(term, _)| *term)
+    }
+
+    /// Whether any log ever held this entry.
+    pub fn was_in_a_log(&self, group: GroupId, index: u64, term: u64) -> bool {
+        self.entries.contains_key(&(group, index, term))
+    }
+
     /// A write of this value was acknowledged as durable on so many nodes: it is committed, and it is on
     /// that many disks.
     pub fn check_acknowledged(&self, hosts: &[Host], value: &[u8], durable: u32) -> Result<(), Broken> {

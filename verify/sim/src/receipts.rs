@@ -25,6 +25,8 @@ struct Truth {
     revision: Option<u64>,
     /// What is committed of each group that the session has seen.
     committed: SessionToken,
+    /// Whether the request was a write.
+    write: bool,
     /// Whether the request had an idempotency key.
     keyed: bool,
 }
@@ -39,7 +41,7 @@ pub fn check(oracle: &Oracle, asked: NodeId, waiting: &Waiting, reply: &Reply) -
     let shard = match &waiting.wish {
         Wish::Create(_) | Wish::Brief { .. } => return Ok(()),
         Wish::One(action) => sessions::place(waiting.keyspace, action.key()).1,
-        Wish::Stale { key, .. } => sessions::place(waiting.keyspace, key).1,
+        Wish::Stale { key, .. } | Wish::Early { key, .. } => sessions::place(waiting.keyspace, key).1,
         Wish::Range(_) | Wish::Transfer(_) | Wish::Audit { .. } if waiting.keyspace == SHARDED => {
             return Ok(());
         }
@@ -54,6 +56,7 @@ pub fn check(oracle: &Oracle, asked: NodeId, waiting: &Waiting, reply: &Reply) -
         leader: oracle.leader_of(group, receipt.term),
         revision: oracle.revision_at(group, receipt.session.seen(group)),
         committed: committed.collect(),
+        write: matches!(waiting.request.op, Op::Once(..) | Op::Command(_)),
         keyed: matches!(waiting.request.op, Op::Once(..)),
     };
     judge(receipt, name, &truth)
@@ -70,7 +73,7 @@ fn judge(receipt: &Receipt, keyspace: &str, truth: &Truth) -> Result<(), &'stati
         (receipt.role != Role::Leader || by_leader, "role, term or served_by: it did not lead then"),
         (receipt.delivered != Guarantee::Linearizable || by_leader, "linearizable, and not by a leader"),
         (
-            receipt.delivered == Guarantee::Linearizable || receipt.served_by == truth.asked,
+            truth.write || receipt.delivered == Guarantee::Linearizable || receipt.served_by == truth.asked,
             "served_by: such reads are not passed on",
         ),
         (
@@ -117,6 +120,7 @@ mod tests {
 
     fn truth() -> Truth {
         Truth {
+            write: false,
             asked: NodeId(1),
             leader: Some(NodeId(2)),
             revision: Some(7),

@@ -10,6 +10,7 @@ use crate::{
     clients::Clients,
     counts::Counts,
     dice::Dice,
+    early::EarlyWrites,
     event::{Event, ProcessEvent, Queue, Recovery},
     failure::{Broken, Failure, Verdict},
     finale::Stage,
@@ -82,6 +83,7 @@ pub struct World {
     /// Requests of watchers on their way.
     pub(crate) watch_requests: BTreeMap<u64, Request>,
     pub(crate) oracle: Oracle,
+    pub(crate) early: EarlyWrites,
     pub(crate) times: Times,
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
@@ -124,6 +126,7 @@ impl World {
             hosts: (0..plan.nodes).map(|node| Host::new(NodeId(node), &mut dice)).collect(),
             network: Network::new(dice.fork(), plan.network),
             clients: Clients::new(dice.fork(), &plan),
+            early: EarlyWrites::default(),
             times: Times::default(),
             watchers: Watchers::new(dice.fork(), &plan),
             watched: BTreeMap::new(),

@@ -170,3 +170,27 @@ fn missing_a_deletion_is_caught() {
     );
     passes_without(seed);
 }
+
+/// A leader answers before its own disk has the write, which a power loss then takes.
+#[test]
+fn acknowledging_early_before_the_sync_is_caught() {
+    let (seed, invariant) = catch(Planted::EarlyBeforeFsync, false);
+    assert!(["receipt_is_true", "lost_writes_are_listed"].contains(&invariant), "{invariant}");
+    passes_without(seed);
+}
+
+/// An early acknowledgement claims a majority.
+#[test]
+fn a_receipt_that_claims_quorum_before_it_is_caught() {
+    let (seed, invariant) = catch(Planted::EarlyClaimsQuorum, false);
+    assert_eq!(invariant, "receipt_is_true");
+    passes_without(seed);
+}
+
+/// The old leader's log is overwritten, and nobody is told what was in it.
+#[test]
+fn forgetting_what_an_append_overwrites_is_caught() {
+    let (seed, invariant) = catch(Planted::LostForgottenAtAppend, true);
+    assert_eq!(invariant, "lost_writes_are_listed");
+    passes_without(seed);
+}

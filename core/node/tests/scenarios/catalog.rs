@@ -111,7 +111,7 @@ fn what_cannot_change_is_refused_with_the_reason() {
         (r#"{"shards":2}"#, "every key would have to move"),
         (r#"{"replication":"paxos"}"#, "replicas of different kinds"),
         (r#"{"quota_bytes":0}"#, "refuses every write"),
-        (r#"{"ack":"none"}"#, "does not keep ack = none"),
+        (r#"{"ack":"none","quota_bytes":100}"#, "cannot hold with quota_bytes"),
     ];
     for (change, reason) in cases {
         let refused = call(&mut cluster, NodeId(1), "orders", alter(change, None)).expect_err(reason);

@@ -135,6 +135,9 @@ impl Contract {
     fn out_of_replication(&self) -> Option<String> {
         let Contract { replication, ack, read, values, .. } = *self;
         match replication {
+            Replication::Raft if matches!(ack, Ack::None | Ack::Leader) && self.quota_bytes.is_some() => Some(format!(
+                "ack = {ack} cannot hold with quota_bytes: whether a write fits is known only once it is committed"
+            )),
             Replication::Leaderless if read == Read::Strong => Some(
                 "read = strong cannot hold with replication = leaderless: writes meet on no replica in one order".into(),
             ),

@@ -5,6 +5,7 @@ mod cluster;
 mod connection;
 mod data;
 mod keyspace;
+mod lost;
 mod style;
 mod txn;
 mod watch;
@@ -16,6 +17,7 @@ pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put, Reading, Writing};
 pub use keyspace::{Alter, Apply, Create, DeleteKeyspace, KeyspaceArgs, KeyspaceCommand, Named};
+pub use lost::LostWrites;
 pub use txn::Txn;
 pub use watch::{Compact, Watch};
 
@@ -74,6 +76,8 @@ pub enum Command {
     Watch(Watch),
     /// Give up a keyspace's history up to a revision.
     Compact(Compact),
+    /// List what was acknowledged early and did not survive a failover.
+    LostWrites(LostWrites),
     /// Store a directory tree: every file, link and empty directory.
     Import(Import),
     /// Write a stored directory tree back to disk.

@@ -32,6 +32,20 @@ struct DeleteAnswer {
     receipt: Receipt,
 }
 
+/// To a write that is not committed yet: what it did is not known.
+#[derive(Serialize)]
+struct AcceptedAnswer {
+    revision: Option<u64>,
+    receipt: Receipt,
+}
+
+fn accepted(receipt: Receipt) -> Response {
+    let answer = AcceptedAnswer { revision: None, receipt: receipt.clone() };
+    let mut response = (StatusCode::ACCEPTED, axum::Json(answer)).into_response();
+    receipt::insert(response.headers_mut(), &receipt);
+    response
+}
+
 /// `GET` and `HEAD`.
 pub(super) async fn get(
     State(state): State<AppState>,
@@ -114,6 +128,7 @@ pub(super) async fn put(
             receipt::insert_etag(response.headers_mut(), revision);
             Ok(response)
         }
+        ReplyBody::Accepted => Ok(accepted(receipt)),
         ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
         ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) => {
             Err(over_quota(bytes, quota_bytes, receipt))
@@ -143,6 +158,7 @@ pub(super) async fn delete(
             receipt::insert(response.headers_mut(), &receipt);
             Ok(response)
         }
+        ReplyBody::Accepted => Ok(accepted(receipt)),
         ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
         ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) => {
             Err(over_quota(bytes, quota_bytes, receipt))

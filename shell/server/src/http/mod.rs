@@ -9,6 +9,7 @@ mod idempotency;
 mod keys;
 mod keyspaces;
 mod list;
+mod lost;
 mod openapi;
 mod options;
 mod params;
@@ -53,6 +54,7 @@ fn router(state: AppState) -> Router {
         .route("/v1/keyspaces/{keyspace}/watch", get(watch::watch))
         .route("/v1/keyspaces/{keyspace}/compact", post(past::compact))
         .route("/v1/keyspaces/{keyspace}/hash", get(admin::hash))
+        .route("/v1/lost-writes", get(lost::list).delete(lost::acknowledge))
         .route("/v1/status", get(status::status))
         .route("/v1/openapi.json", get(admin::openapi))
         .route("/errors/{code}", get(admin::error_page))

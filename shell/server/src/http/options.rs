@@ -4,13 +4,18 @@
 use std::{fmt::Display, str::FromStr};
 
 use axum::http::{HeaderMap, HeaderName};
-use node::Options;
+use node::{CLIENT_BYTES_MAX, Options};
 use types::SessionToken;
 
 use super::{HttpProblem, params::Query};
 
 /// What the session has seen; in answers, with what it sees now.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("quorate-session");
+
+/// What the client calls itself, for the list of lost writes.
+pub(super) const CLIENT: HeaderName = HeaderName::from_static("quorate-client");
+/// What it calls the request, likewise.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("quorate-request-id");
 
 /// Of a read.
 pub(super) fn of_read(query: &mut Query, headers: &HeaderMap) -> Result<Options, HttpProblem> {
@@ -21,7 +26,19 @@ pub(super) fn of_read(query: &mut Query, headers: &HeaderMap) -> Result<Options,
 /// Of a write.
 pub(super) fn of_write(query: &mut Query, headers: &HeaderMap) -> Result<Options, HttpProblem> {
     let ack = word(query, "ack")?;
-    Ok(Options { ack, session: session(headers)?, ..Options::default() })
+    let (client, request_id) = (name(headers, CLIENT)?, name(headers, REQUEST_ID)?);
+    Ok(Options { ack, session: session(headers)?, client, request_id, ..Options::default() })
+}
+
+/// A short name; empty when it is not there.
+fn name(headers: &HeaderMap, header: HeaderName) -> Result<String, HttpProblem> {
+    let Some(value) = headers.get(&header) else { return Ok(String::new()) };
+    let text = value.to_str().ok().map(str::trim).filter(|text| text.len() <= CLIENT_BYTES_MAX);
+    text.map(str::to_owned).ok_or_else(|| {
+        let next_step =
+            format!("send at most {CLIENT_BYTES_MAX} characters of printable ASCII, or leave it out");
+        HttpProblem::invalid(format!("header {header} is not a name"), next_step)
+    })
 }
 
 fn word<T: FromStr<Err = String>>(query: &mut Query, name: &str) -> Result<Option<T>, HttpProblem> {

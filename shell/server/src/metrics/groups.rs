@@ -48,6 +48,7 @@ pub(crate) struct GroupMetrics {
     pending_requests: Gauge,
     disk_has_space: Gauge,
     hlc_refused: Gauge,
+    lost_writes: Gauge,
 }
 
 impl GroupMetrics {
@@ -77,6 +78,8 @@ impl GroupMetrics {
         let space = "Whether writes are accepted as far as disk space goes";
         registry.register("disk_has_space", space, metrics.disk_has_space.clone());
         let refused = "Timestamps of peers and sessions too far ahead of the wall clock to be followed";
+        let lost = "Writes on the list of lost writes, as far as this node knows";
+        registry.register("lost_writes", lost, metrics.lost_writes.clone());
         registry.register("hlc_refused_timestamps", refused, metrics.hlc_refused.clone());
         metrics
     }
@@ -85,6 +88,7 @@ impl GroupMetrics {
         self.pending_requests.set(status.pending_requests as i64);
         self.disk_has_space.set(status.disk_has_space.into());
         self.hlc_refused.set(status.hlc_refused as i64);
+        self.lost_writes.set(status.lost_writes as i64);
         // Only a leader knows of lag: what an earlier leadership left here would be wrong.
         self.lag_entries.clear();
         self.lag_ms.clear();

@@ -9,10 +9,10 @@ mod watch;
 use serde_json::{Value, json};
 
 use parameters::{
-    ACK, CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, IF_NONE_MATCH_READ,
-    IF_VERSION, KEY, KEYSPACE, LIMIT,
+    ACK_OF_KEY, CLIENT, CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE,
+    IF_NONE_MATCH_READ, IF_VERSION, KEY, KEYSPACE, LIMIT,
 };
-use parameters::{PREFIX, READ, SESSION, SHARD, START, VALUES, VERIFY};
+use parameters::{PREFIX, READ, REQUEST_ID, SESSION, SHARD, START, VALUES, VERIFY};
 use responses::{answer, json_object, problems, text};
 
 /// The whole document.
@@ -37,6 +37,7 @@ pub(super) fn document() -> Value {
             "/v1/keyspaces/{keyspace}/hash": hash_path(),
             "/v1/keyspaces": keyspaces_path(),
             "/v1/keyspaces/{keyspace}": keyspace_path(),
+            "/v1/lost-writes": lost_path(),
             "/v1/status": {"get": {
                 "operationId": "getStatus",
                 "summary": "What this node knows of itself and the cluster",
@@ -97,8 +98,8 @@ fn key_path() -> Value {
             "operationId": "putKey",
             "summary": "Set a key, durably on a majority",
             "parameters": [
-                ACK.get(), SESSION.get(), IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(),
-                DEADLINE.get(),
+                ACK_OF_KEY.get(), SESSION.get(), IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(),
+                CLIENT.get(), REQUEST_ID.get(), DEADLINE.get(),
             ],
             "requestBody": {
                 "required": false,
@@ -108,13 +109,20 @@ fn key_path() -> Value {
             "responses": with(json!({
                 "200": answer("The key was changed.", "PutAnswer"),
                 "201": answer("The key was created.", "PutAnswer"),
+                "202": answer("It was taken, and is not committed yet.", "AcceptedAnswer"),
             }), &[&write[..], &["408", "413"]].concat()),
         },
         "delete": {
             "operationId": "deleteKey",
             "summary": "Remove a key, durably on a majority; removing what is not there is no error",
-            "parameters": [ACK.get(), SESSION.get(), IF_MATCH.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get()],
-            "responses": with(json!({"200": answer("The key is gone.", "DeleteAnswer")}), &write),
+            "parameters": [
+                ACK_OF_KEY.get(), SESSION.get(), IF_MATCH.get(), IDEMPOTENCY_KEY.get(), CLIENT.get(), REQUEST_ID.get(),
+                DEADLINE.get(),
+            ],
+            "responses": with(json!({
+                "200": answer("The key is gone.", "DeleteAnswer"),
+                "202": answer("It was taken, and is not committed yet.", "AcceptedAnswer"),
+            }), &write),
         },
     })
 }
@@ -196,6 +204,29 @@ fn keyspace_path() -> Value {
             "responses": with(json!({
                 "200": answer("It is gone: this is what it was.", "KeyspaceDeleted"),
             }), &["400", "404", "405", "409", "412", "422", "429", "500", "503", "504", "507"]),
+        },
+    })
+}
+
+fn lost_path() -> Value {
+    json!({
+        "get": {
+            "operationId": "listLostWrites",
+            "summary": "What was acknowledged before it was committed and did not survive a failover, a page at a time",
+            "parameters": [parameters::AFTER.get(), DEADLINE.get()],
+            "responses": with(
+                json!({"200": answer("The page.", "LostWrites")}),
+                &["400", "405", "422", "429", "500", "503", "504"],
+            ),
+        },
+        "delete": {
+            "operationId": "acknowledgeLostWrites",
+            "summary": "Take items off the list: somebody has seen them",
+            "parameters": [parameters::LOST_IDS.get(), DEADLINE.get()],
+            "responses": with(
+                json!({"200": answer("They are off the list.", "LostAcknowledged")}),
+                &["400", "405", "422", "429", "500", "503", "504", "507"],
+            ),
         },
     })
 }

@@ -61,6 +61,44 @@ pub(super) const ACK: Parameter = Parameter {
     schema: || json!({"enum": [Ack::Quorum.name(), Ack::All.name()]}),
 };
 
+pub(super) const ACK_OF_KEY: Parameter = Parameter {
+    schema: || json!({"enum": Ack::ALL.iter().map(|ack| ack.name()).collect::<Vec<_>>()}),
+    description: "When the write is acknowledged; as the keyspace's contract says unless it is given. `none` and `leader` \
+        are for writes without a condition or an idempotency key.",
+    ..ACK
+};
+
+pub(super) const CLIENT: Parameter = Parameter {
+    name: "Quorate-Client",
+    place: "header",
+    description: "What the client calls itself, for the list of lost writes.",
+    schema: || json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{0,64}$"}),
+};
+
+pub(super) const REQUEST_ID: Parameter = Parameter {
+    name: "Quorate-Request-Id",
+    place: "header",
+    description: "What the client calls the request, for the list of lost writes.",
+    schema: || json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{0,64}$"}),
+};
+
+pub(super) const AFTER: Parameter = Parameter {
+    name: "after",
+    place: "query",
+    description: "Only what comes after this item: `next` of the page before.",
+    schema: || json!({"type": "string", "pattern": LOST_ID}),
+};
+
+pub(super) const LOST_IDS: Parameter = Parameter {
+    name: "ids",
+    place: "query",
+    description: "Names of the items, with commas between them; 128 at most.",
+    schema: || json!({"type": "string", "pattern": LOST_ID}),
+};
+
+/// One item's name.
+const LOST_ID: &str = "^(bound-[0-9]{1,9}-[0-9]{1,9}|(write|more)-[0-9]{1,9}-[0-9]{1,9}-[0-9]{1,9})$";
+
 pub(super) const SESSION: Parameter = Parameter {
     name: "Quorate-Session",
     place: "header",

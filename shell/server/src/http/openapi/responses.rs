@@ -11,6 +11,9 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
     if [
         "PutAnswer",
         "DeleteAnswer",
+        "AcceptedAnswer",
+        "LostWrites",
+        "LostAcknowledged",
         "Page",
         "TxnAnswer",
         "Keyspaces",

@@ -19,6 +19,13 @@ pub(super) fn all() -> Value {
             ("version", number()),
             ("receipt", reference("Receipt")),
         ]),
+        "AcceptedAnswer": object(&[("revision", json!({"type": "null"})), ("receipt", reference("Receipt"))]),
+        "LostWrites": object(&[
+            ("items", list(json!({"type": "object", "required": ["kind", "id", "keyspace", "group"]}))),
+            ("next", nullable("string")),
+            ("receipt", reference("Receipt")),
+        ]),
+        "LostAcknowledged": object(&[("acknowledged", number()), ("receipt", reference("Receipt"))]),
         "DeleteAnswer": object(&[
             ("revision", number()),
             ("existed", boolean()),
