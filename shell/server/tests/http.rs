@@ -484,10 +484,20 @@ async fn what_is_asked_for_and_not_understood_is_refused() {
         let read = get(&node, &format!("{KEYS}k?{asked}"), &[]).await;
         problem(read, 400, "INVALID_ARGUMENT").await;
     }
-    for asked in ["ack=most", "ack=leader", "ack=none", "read=strong", "b"] {
+    for asked in ["ack=most", "read=strong", "b"] {
         let written = send(&node, Method::PUT, &format!("{KEYS}k?{asked}"), &[], b"w".to_vec()).await;
         problem(written, 400, "INVALID_ARGUMENT").await;
     }
+    // What a write under a condition did is not known before it is committed.
+    for header in [("if-match", "\"1\""), ("idempotency-key", "once")] {
+        let written =
+            send(&node, Method::PUT, &format!("{KEYS}k?ack=leader"), &[header], b"w".to_vec()).await;
+        problem(written, 400, "INVALID_ARGUMENT").await;
+    }
+    let name = "x".repeat(65);
+    let named = [("quorate-client", name.as_str())];
+    let written = send(&node, Method::PUT, &format!("{KEYS}k?ack=leader"), &named, b"w".to_vec()).await;
+    problem(written, 400, "INVALID_ARGUMENT").await;
     for session in ["1", "1:0", "2:1,1:1", "x", "1:1;2:2"] {
         let read = get(&node, &format!("{KEYS}k?read=causal"), &[("quorate-session", session)]).await;
         problem(read, 400, "INVALID_ARGUMENT").await;
@@ -540,4 +550,31 @@ async fn a_keyspace_of_several_shards_lists_as_one() {
     let document = br#"{"then":[{"put":{"key":"{k}1","value":"a"}},{"put":{"key":"{k}2","value":"b"}}]}"#;
     let done = send(&node, Method::POST, "/v1/keyspaces/wide/txn", &[], document.to_vec()).await;
     assert_eq!(done.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_acknowledgements_claim_no_more_than_they_know() {
+    let (_directory, node) = node().await;
+    let early = async |ack: &str, key: &str| {
+        let names = [("quorate-client", "test"), ("quorate-request-id", key)];
+        send(&node, Method::PUT, &format!("{KEYS}{key}?ack={ack}"), &names, b"v".to_vec()).await
+    };
+    let taken = early("none", "a").await;
+    assert_eq!(taken.status(), 202);
+    let body: Value = taken.json().await.unwrap();
+    assert_eq!((&body["revision"], &body["receipt"]["acks"]["required"]), (&Value::Null, &0.into()));
+    assert_eq!(body["receipt"]["delivered"], "eventual");
+    // The first is answered when it is committed: it tells all replicas that from now on some will not be.
+    assert_eq!(early("leader", "b").await.status(), 201);
+    let taken: Value = early("leader", "c").await.json().await.unwrap();
+    assert_eq!(taken["receipt"]["acks"]["required"], 1);
+    // Nothing was lost, and what is no name is refused.
+    let list: Value = get(&node, "/v1/lost-writes", &[]).await.json().await.unwrap();
+    assert_eq!((&list["items"], &list["next"]), (&Value::Array(Vec::new()), &Value::Null));
+    problem(get(&node, "/v1/lost-writes?after=nothing", &[]).await, 400, "INVALID_ARGUMENT").await;
+    let off = send(&node, Method::DELETE, "/v1/lost-writes?ids=write-1-2-3", &[], Vec::new()).await;
+    let off: Value = off.json().await.unwrap();
+    assert_eq!(off["acknowledged"], 0);
+    let none = send(&node, Method::DELETE, "/v1/lost-writes", &[], Vec::new()).await;
+    problem(none, 400, "INVALID_ARGUMENT").await;
 }
