@@ -492,7 +492,7 @@ async fn what_is_asked_for_and_not_understood_is_refused() {
     for header in [("if-match", "\"1\""), ("idempotency-key", "once")] {
         let written =
             send(&node, Method::PUT, &format!("{KEYS}k?ack=leader"), &[header], b"w".to_vec()).await;
-        problem(written, 400, "INVALID_ARGUMENT").await;
+        problem(written, 422, "INVALID_ARGUMENT").await;
     }
     let name = "x".repeat(65);
     let named = [("quorate-client", name.as_str())];

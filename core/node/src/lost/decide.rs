@@ -67,14 +67,21 @@ impl Node {
             // Its keyspace is deleted, with all that was in it.
             return Ok(Some(TxnOp::Delete { keys: Keys::One(key) }));
         }
-        if write.decided || self.store.state(write.group).applied_index < write.index {
+        if write.decided {
             return Ok(None);
         }
-        Ok(Some(match keyspace::term_of(&self.store, write.group, write.index)? {
-            TermOf::Term(term) if term == write.term => TxnOp::Delete { keys: Keys::One(key) },
+        // Terms never fall along a log: a higher one at its index, or before it, and the entry is in no history.
+        let applied = self.store.state(write.group).applied_index.min(write.index);
+        let reached = applied == write.index;
+        Ok(match keyspace::term_of(&self.store, write.group, applied)? {
+            TermOf::Term(term) if term > write.term => Some(decided()),
+            TermOf::Term(term) if reached && term == write.term => {
+                Some(TxnOp::Delete { keys: Keys::One(key) })
+            }
             // Not known any more: better listed than forgotten.
-            TermOf::Term(_) | TermOf::Unknown => decided(),
-        }))
+            TermOf::Term(_) | TermOf::Unknown if reached => Some(decided()),
+            TermOf::Term(_) | TermOf::Unknown => None,
+        })
     }
 
     fn look_at_list(&mut self) -> Result<(), Fatal> {

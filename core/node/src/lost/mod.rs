@@ -8,8 +8,8 @@
 //! Before this node takes either, it puts them on the meta group's list; until the meta group has them, the append or
 //! snapshot is dropped, and its sender repeats it. So the entries are in this node's log or on the list at every moment,
 //! whatever crashes. That an entry left one log does not mean that it is lost: another node may hold it and lead later.
-//! So an item is undecided until the state has the entry's index applied; then the term of the committed entry at that
-//! index ([`keyspace::term_of`]) says whether it is this one. The meta group's leader decides, and takes what turned out to be
+//! So an item is undecided until the state has applied its index, or an entry of a higher term before it; then the terms of
+//! what is committed ([`keyspace::term_of`]) say whether the entry is among it. The meta group's leader decides, and takes what turned out to be
 //! in the history off the list. An entry is nobody else's: followers' copies are not listed.
 
 mod bound;

@@ -12,7 +12,7 @@ use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer};
 use node::{Op, Options, Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
-use types::{ErrorCode, Problem, Receipt, limits::VALUE_BYTES_MAX};
+use types::{ErrorCode, Problem, Receipt, contract::Ack, limits::VALUE_BYTES_MAX};
 
 use super::{AppState, HttpProblem, body, conditions, idempotency, options, params, past, path, receipt};
 use crate::run::NodeHandle;
@@ -181,10 +181,17 @@ async fn write(
         Some(key) => Op::Once(key, command),
         None => Op::Command(command),
     };
+    let early = matches!(options.ack, Some(Ack::None | Ack::Leader));
     let answered = node.request(Request { keyspace, op, options }, time_limit).await;
-    answered.map_err(|problem| match under_key {
-        true => HttpProblem::from(problem).under_key(),
-        false => problem.into(),
+    answered.map_err(|problem| {
+        // Nothing is malformed: the two do not go together.
+        let unfit = early && problem.code == ErrorCode::InvalidArgument;
+        let problem = HttpProblem::from(problem);
+        match (under_key, unfit) {
+            (_, true) => problem.with_status(StatusCode::UNPROCESSABLE_ENTITY),
+            (true, false) => problem.under_key(),
+            (false, false) => problem,
+        }
     })
 }
 

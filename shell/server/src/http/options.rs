@@ -33,10 +33,14 @@ pub(super) fn of_write(query: &mut Query, headers: &HeaderMap) -> Result<Options
 /// A short name; empty when it is not there.
 fn name(headers: &HeaderMap, header: HeaderName) -> Result<String, HttpProblem> {
     let Some(value) = headers.get(&header) else { return Ok(String::new()) };
-    let text = value.to_str().ok().map(str::trim).filter(|text| text.len() <= CLIENT_BYTES_MAX);
+    let fits = |text: &&str| {
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        text.len() <= CLIENT_BYTES_MAX && text.bytes().all(letter)
+    };
+    let text = value.to_str().ok().map(str::trim).filter(fits);
     text.map(str::to_owned).ok_or_else(|| {
         let next_step =
-            format!("send at most {CLIENT_BYTES_MAX} characters of printable ASCII, or leave it out");
+            format!("send at most {CLIENT_BYTES_MAX} of A-Z, a-z, 0-9, '.', '_' and '-', or leave it out");
         HttpProblem::invalid(format!("header {header} is not a name"), next_step)
     })
 }

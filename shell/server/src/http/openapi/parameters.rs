@@ -23,7 +23,7 @@ impl Parameter {
         json!({
             "name": self.name,
             "in": self.place,
-            "required": self.place == "path",
+            "required": self.place == "path" || self.name == LOST_IDS.name,
             "description": self.description,
             "schema": (self.schema)(),
         })
