@@ -6,7 +6,7 @@
 //! has not applied R yet waits until it has.
 //!
 //! A watch is a position in the history, not a queue: one that falls behind costs no memory. Those at the
-//! newest revisions share a copy of them ([`recent`]); those behind read the history from the store, in
+//! newest revisions share a copy of them (`recent`); those behind read the history from the store, in
 //! bounded pages. What is on its way to a client is bounded by credit, which the driver gives back as the
 //! client takes it.
 
