@@ -19,7 +19,9 @@ from relays import Relays
 from servers import Client, Servers, key_path, wait_until
 
 KEYSPACE = "fast"
-WRITERS = 4
+WRITERS = 2
+# The list names 10,000 lost writes one by one: 20 failovers must not lose more.
+PACE_S = 0.003
 # How long the cut-off leader is written to: it leads on for 400 ms at least.
 CUT_OFF_S = 0.35
 HEAL_BOUND_S = 60
@@ -45,6 +47,7 @@ class Writer(threading.Thread):
                 self.unanswered.add(key)
                 return
             (self.acknowledged if status in (200, 201, 202) else self.unanswered).add(key)
+            time.sleep(PACE_S)
 
 
 def keys(servers, node):
