@@ -22,8 +22,8 @@ KEYSPACE = "fast"
 WRITERS = 2
 # The list names 10,000 lost writes one by one: 20 failovers must not lose more.
 PACE_S = 0.003
-# How long the cut-off leader is written to: it leads on for 400 ms at least.
-CUT_OFF_S = 0.35
+# Acknowledged before the cut, and after it by the leader that is cut off: it leads on for 400 ms at least.
+BEFORE, AFTER = 40, 80
 HEAL_BOUND_S = 60
 
 
@@ -103,10 +103,16 @@ def one_loss(servers, relays, number, kill, acknowledged, unanswered):
     writers = [Writer(servers, leader, f"r{number}-w{writer}") for writer in range(WRITERS)]
     for writer in writers:
         writer.start()
-    time.sleep(0.2)
+    def count():
+        return sum(len(writer.acknowledged) for writer in writers)
+
+    wait_until("some writes are acknowledged", lambda: count() >= BEFORE, 30)
     for link in relays.of(leader):
         link.silent = True
-    time.sleep(CUT_OFF_S)
+    cut_at = count()
+    # It may step down first: then there are fewer.
+    wait_until("the leader acknowledges what nobody else has, or steps down",
+               lambda: count() >= cut_at + AFTER or leader_of(servers, [leader]) is None, 30)
     if kill:
         servers.kill(leader)
     for writer in writers:

@@ -2,7 +2,7 @@
 //!
 //! Guarantee G-LOST: a write that its leader may have acknowledged early, that is, one whose entry that leader had on its disk in its own
 //! term, is in the committed history, or listed as lost from the moment that the old leader has rejoined its group. Nothing in
-//! the history is listed as decided. Until the old leader is back, a bound is listed.
+//! the history is listed as decided, unless more than [`keyspace::TERMS_MAX`] terms passed before it could be. Until the old leader is back, a bound is listed.
 //!
 //! How: an old leader's log loses such entries only to a newer leader, by an append that overwrites them or by a snapshot.
 //! Before this node takes either, it puts them on the meta group's list; until the meta group has them, the append or
