@@ -155,9 +155,15 @@ pub fn has_seen(data: &[u8]) -> bool {
     open(COMMAND, data).is_ok_and(|(kind, body)| kind == kind::ENTRY && seen(body))
 }
 
-/// The mark of an entry that may be acknowledged before it is committed. `None` for others, and for what is no entry.
-pub fn early_of(data: &[u8]) -> Option<Early> {
-    decode_entry(data).ok()?.terms.early
+/// Whether an entry may be acknowledged before it is committed. False for what is no entry.
+pub fn is_early(data: &[u8]) -> bool {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct EarlyAlone {
+        #[prost(message, optional, tag = "9")]
+        early: Option<EarlyBody>,
+    }
+    let early = |body| EarlyAlone::decode(body).is_ok_and(|body| body.early.is_some());
+    open(COMMAND, data).is_ok_and(|(kind, body)| kind == kind::ENTRY && early(body))
 }
 
 fn decode_once(body: OnceBody) -> Result<Once, DecodeError> {

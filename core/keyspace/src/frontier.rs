@@ -9,10 +9,10 @@
 //! The records are rows with reserved keys: behind the prefix `s` and the other group's number (8 bytes,
 //! big-endian), with the index as value (8 bytes, little-endian).
 
-use storage::{ReadRows, Row, RowMeta, StoreError, WriteRows};
-use types::{GroupId, SessionToken, limits::RESERVED_KEY_PREFIX};
+use storage::{ReadRows, StoreError, WriteRows};
+use types::{GroupId, SessionToken};
 
-use crate::apply::{add, subtract};
+use crate::records::{self, record_key};
 
 const FRONTIER: u8 = b's';
 
@@ -22,7 +22,7 @@ const FRONTIER: u8 = b's';
 /// When the store cannot be read. Records that are none are left out.
 pub fn frontier(rows: &dyn ReadRows, group: GroupId) -> Result<SessionToken, StoreError> {
     let mut found = SessionToken::default();
-    let (start, end) = (reserved(FRONTIER, &[]), reserved(FRONTIER + 1, &[]));
+    let (start, end) = (record_key(FRONTIER, &[]), record_key(FRONTIER + 1, &[]));
     rows.scan(group, &start, Some(&end), &mut |key, row| {
         let other = key[start.len()..].try_into().map(u64::from_be_bytes);
         let index = row.value.as_slice().try_into().map(u64::from_le_bytes);
@@ -42,25 +42,13 @@ pub(crate) fn raise(
     seen: &SessionToken,
 ) -> Result<(), StoreError> {
     for (other, index) in seen.iter() {
-        let key = reserved(FRONTIER, &other.0.to_be_bytes());
+        let key = record_key(FRONTIER, &[&other.0.to_be_bytes()]);
         let old = rows.get(group, &key)?;
         let known = old.as_ref().and_then(|row| row.value.as_slice().try_into().ok()).map(u64::from_le_bytes);
         if known.is_some_and(|known| known >= index) {
             continue;
         }
-        let row = Row {
-            create_revision: old.as_ref().map_or(state.revision, |old| old.create_revision),
-            mod_revision: state.revision,
-            version: old.as_ref().map_or(1, |old| old.version + 1),
-            value: index.to_le_bytes().to_vec(),
-        };
-        subtract(state, &key, old.as_ref().map(RowMeta::of));
-        add(state, &key, RowMeta::of(&row));
-        rows.put(group, &key, row);
+        records::put(rows, group, state, &key, index.to_le_bytes().to_vec())?;
     }
     Ok(())
-}
-
-fn reserved(kind: u8, rest: &[u8]) -> Vec<u8> {
-    [&RESERVED_KEY_PREFIX, &[kind][..], rest].concat()
 }

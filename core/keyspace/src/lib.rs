@@ -14,6 +14,7 @@ mod pages;
 mod placement;
 pub mod prefix;
 pub mod query;
+mod records;
 mod remembered;
 mod term_table;
 pub mod txn;

@@ -18,15 +18,16 @@
 //! - `o`, the index of the entry that used the key first (8 bytes, big-endian) and the key: the
 //!   clock then (8 bytes, little-endian). In this order keys are forgotten.
 
-use storage::{GroupState, Row, RowMeta, StoreError, WriteRows, rows::RECORD_BYTES_MAX};
+use storage::{GroupState, StoreError, WriteRows, rows::RECORD_BYTES_MAX};
 use types::GroupId;
 use types::limits::{OUTCOME_BYTES_MAX, RESERVED_KEY_PREFIX};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::apply::{ApplyError, Bounds, Effect, add, run, subtract};
+use crate::apply::{ApplyError, Bounds, Effect, run};
 use crate::codec::{decode_outcome, encode_command, encode_outcome};
 use crate::command::{Command, Outcome};
 use crate::entry::Once;
+use crate::records::{self, record_key};
 
 const CLOCK: u8 = b'c';
 const RECORD: u8 = b'k';
@@ -83,8 +84,8 @@ impl<'a> Remembered<'a> {
         let clock_before = clock;
         clock.now_ms = clock.now_ms.saturating_add(once.elapsed_ms);
         let fingerprint = xxh3_128(&encode_command(&command)).to_le_bytes();
-        let record_key = reserved(RECORD, &[once.key.as_bytes()]);
-        let effect = match self.rows.get(self.group, &record_key)? {
+        let own_key = record_key(RECORD, &[once.key.as_bytes()]);
+        let effect = match self.rows.get(self.group, &own_key)? {
             Some(record) => self.replay(once.key.as_bytes(), &record.value, fingerprint)?,
             None => {
                 let outcome = run(self.rows, self.group, self.state, command, bounds)?;
@@ -94,11 +95,11 @@ impl<'a> Remembered<'a> {
                 }
                 let encoded = encode_outcome(&outcome);
                 let (first, rest) = encoded.split_at(encoded.len().min(FIRST_BYTES_MAX));
-                self.put(&record_key, [&fingerprint[..], first].concat())?;
+                self.put(&own_key, [&fingerprint[..], first].concat())?;
                 for (number, chunk) in (0_u16..).zip(rest.chunks(RECORD_BYTES_MAX)) {
                     self.put(&chunk_key(once.key.as_bytes(), number), chunk.to_vec())?;
                 }
-                let order_key = reserved(ORDER, &[&self.index.to_be_bytes(), once.key.as_bytes()]);
+                let order_key = record_key(ORDER, &[&self.index.to_be_bytes(), once.key.as_bytes()]);
                 self.put(&order_key, clock.now_ms.to_le_bytes().to_vec())?;
                 if clock.keys == 0 {
                     (clock.oldest_index, clock.oldest_ms) = (self.index, clock.now_ms);
@@ -109,7 +110,7 @@ impl<'a> Remembered<'a> {
             }
         };
         if clock != clock_before {
-            self.put(&reserved(CLOCK, &[]), clock.encode())?;
+            self.put(&record_key(CLOCK, &[]), clock.encode())?;
         }
         Ok(effect)
     }
@@ -141,8 +142,8 @@ impl<'a> Remembered<'a> {
         if clock.keys <= once.keys_max && !expired(clock.oldest_ms, clock.now_ms) {
             return Ok(());
         }
-        let start = reserved(ORDER, &[&clock.oldest_index.to_be_bytes()]);
-        let end = reserved(ORDER + 1, &[]);
+        let start = record_key(ORDER, &[&clock.oldest_index.to_be_bytes()]);
+        let end = record_key(ORDER + 1, &[]);
         let mut oldest = Vec::new();
         self.rows.scan(self.group, &start, Some(&end), &mut |key, row| {
             oldest.push((key.to_vec(), row.value));
@@ -159,7 +160,7 @@ impl<'a> Remembered<'a> {
             if !over || number == FORGOTTEN_MAX {
                 break;
             }
-            self.delete(&reserved(RECORD, &[key]))?;
+            self.delete(&record_key(RECORD, &[key]))?;
             let mut chunks = Vec::new();
             let (first, last) = (chunk_key(key, 0), chunk_key(key, u16::MAX));
             self.rows.scan_meta(self.group, &first, Some(&last), &mut |chunk, _| {
@@ -176,32 +177,18 @@ impl<'a> Remembered<'a> {
     }
 
     fn clock(&self) -> Result<Clock, ApplyError> {
-        match self.rows.get(self.group, &reserved(CLOCK, &[]))? {
+        match self.rows.get(self.group, &record_key(CLOCK, &[]))? {
             None => Ok(Clock::default()),
             Some(row) => Clock::decode(&row.value).ok_or_else(|| self.bad("the clock has another length")),
         }
     }
 
     fn put(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), StoreError> {
-        let old = self.rows.meta(self.group, key)?;
-        let revision = self.state.revision;
-        let row = Row {
-            create_revision: old.map_or(revision, |old| old.create_revision),
-            mod_revision: revision,
-            version: old.map_or(1, |old| old.version + 1),
-            value,
-        };
-        subtract(self.state, key, old);
-        add(self.state, key, RowMeta::of(&row));
-        self.rows.put(self.group, key, row);
-        Ok(())
+        records::put(self.rows, self.group, self.state, key, value)
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let old = self.rows.meta(self.group, key)?;
-        subtract(self.state, key, old);
-        self.rows.delete(self.group, key);
-        Ok(())
+        records::delete(self.rows, self.group, self.state, key).map(|_| ())
     }
 
     fn bad(&self, reason: impl Into<String>) -> ApplyError {
@@ -225,10 +212,5 @@ impl Clock {
 /// Where a piece of an outcome is that does not fit the record. The length before the key keeps the pieces of
 /// one key apart from those of every other.
 fn chunk_key(key: &[u8], number: u16) -> Vec<u8> {
-    reserved(CHUNK, &[&[key.len() as u8], key, &number.to_be_bytes()])
-}
-
-/// A reserved key of this kind.
-fn reserved(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
-    [&RESERVED_KEY_PREFIX, &[kind][..], &parts.concat()].concat()
+    record_key(CHUNK, &[&[key.len() as u8], key, &number.to_be_bytes()])
 }

@@ -11,10 +11,10 @@
 //! Beside them is the mark `u`: the group has had a write that was to be acknowledged before it was committed. A leader
 //! acknowledges early only where the mark is, so where it is not, nothing acknowledged can be lost.
 
-use storage::{GroupState, ReadRows, Row, RowMeta, StoreError, WriteRows};
-use types::{GroupId, limits::RESERVED_KEY_PREFIX};
+use storage::{GroupState, ReadRows, StoreError, WriteRows};
+use types::GroupId;
 
-use crate::apply::{add, subtract};
+use crate::records::{self, record_key};
 
 const TERM: u8 = b't';
 const EARLY: u8 = b'u';
@@ -50,7 +50,7 @@ pub fn term_of(rows: &dyn ReadRows, group: GroupId, index: u64) -> Result<TermOf
 /// # Errors
 /// When the store cannot be read.
 pub fn acknowledges_early(rows: &dyn ReadRows, group: GroupId) -> Result<bool, StoreError> {
-    Ok(rows.meta(group, &reserved(EARLY, &[]))?.is_some())
+    Ok(rows.meta(group, &record_key(EARLY, &[]))?.is_some())
 }
 
 /// Notes the first entry of a term.
@@ -67,12 +67,10 @@ pub(crate) fn note_term(
     })?;
     let surplus = (terms.len() + 1).saturating_sub(TERMS_MAX);
     for old in &terms[..surplus] {
-        let key = reserved(TERM, &old.to_be_bytes());
-        subtract(state, &key, rows.meta(group, &key)?);
-        rows.delete(group, &key);
+        records::delete(rows, group, state, &record_key(TERM, &[&old.to_be_bytes()]))?;
     }
-    put(rows, group, state, &reserved(TERM, &term.to_be_bytes()), index.to_le_bytes().to_vec());
-    Ok(())
+    let key = record_key(TERM, &[&term.to_be_bytes()]);
+    records::put(rows, group, state, &key, index.to_le_bytes().to_vec())
 }
 
 /// Sets the mark.
@@ -81,18 +79,11 @@ pub(crate) fn note_early(
     group: GroupId,
     state: &mut GroupState,
 ) -> Result<(), StoreError> {
-    let key = reserved(EARLY, &[]);
+    let key = record_key(EARLY, &[]);
     if rows.meta(group, &key)?.is_none() {
-        put(rows, group, state, &key, Vec::new());
+        records::put(rows, group, state, &key, Vec::new())?;
     }
     Ok(())
-}
-
-/// A record that was not there.
-fn put(rows: &mut dyn WriteRows, group: GroupId, state: &mut GroupState, key: &[u8], value: Vec<u8>) {
-    let row = Row { create_revision: state.revision, mod_revision: state.revision, version: 1, value };
-    add(state, key, RowMeta::of(&row));
-    rows.put(group, key, row);
 }
 
 /// Terms with the index of each one's first entry, both rising, until `visit` answers false.
@@ -101,7 +92,7 @@ fn each(
     group: GroupId,
     visit: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<(), StoreError> {
-    let (start, end) = (reserved(TERM, &[]), reserved(TERM + 1, &[]));
+    let (start, end) = (record_key(TERM, &[]), record_key(TERM + 1, &[]));
     rows.scan(group, &start, Some(&end), &mut |key, row| {
         let term = key[start.len()..].try_into().map(u64::from_be_bytes);
         let first = row.value.as_slice().try_into().map(u64::from_le_bytes);
@@ -110,8 +101,4 @@ fn each(
             _ => true,
         }
     })
-}
-
-fn reserved(kind: u8, rest: &[u8]) -> Vec<u8> {
-    [&RESERVED_KEY_PREFIX, &[kind][..], rest].concat()
 }

@@ -41,7 +41,9 @@ impl EarlyWrites {
         while self.waiting.front().is_some_and(|(waiting, ..)| *waiting <= index) {
             self.waiting.pop_front();
         }
-        self.answered = self.answered.split_off(&(index + 1, 0));
+        if self.answered.first().is_some_and(|(first, _)| *first <= index) {
+            self.answered = self.answered.split_off(&(index + 1, 0));
+        }
     }
 }
 

@@ -274,7 +274,7 @@ impl Node {
             let (index, term, body) = (entry.index, entry.term, ReplyBody::Outcome(outcome));
             self.answer_applied(group, role, Held { id, index, term, body, deduplicated });
         }
-        if !group.early.open && entries.iter().any(|entry| keyspace::entry::early_of(&entry.data).is_some()) {
+        if !group.early.open && entries.iter().any(|entry| keyspace::entry::is_early(&entry.data)) {
             group.early.open = true;
         }
         if let Some(last) = entries.last() {

@@ -8,7 +8,7 @@ use types::GroupId;
 use super::{VERSION, corrupt, floor, split_version_key, version_key, versions_from};
 use crate::command::{Item, KeyRange, Query, QueryAnswer};
 use crate::query::{Page, visible_end};
-use types::limits::RESERVED_KEY_PREFIX;
+use crate::records::record_key;
 
 /// Most versions looked at for one page: it then ends where it is, with what was found.
 const VERSIONS_MAX: usize = 10_000;
@@ -91,7 +91,7 @@ fn range_at(
     let (mut looked_at, mut known_to) = (0, None);
     let versions_end = match range.end {
         Some(_) => versions_from(end),
-        None => [&RESERVED_KEY_PREFIX[..], &[VERSION + 1]].concat(),
+        None => record_key(VERSION + 1, &[]),
     };
     let mut failed = false;
     rows.scan_meta(group, &versions_from(&range.start), Some(&versions_end), &mut |version, meta| {

@@ -1,14 +1,14 @@
 //! Giving up history: raising the floor at once, reclaiming what is below it in small steps.
 
-use storage::{GroupState, ReadRows, Row, RowMeta, StoreError, WriteRows};
-use types::{GroupId, limits::RESERVED_KEY_PREFIX};
+use storage::{GroupState, ReadRows, StoreError, WriteRows};
+use types::GroupId;
 
 use super::{
     EVENT, EVENT_HEAD_BYTES, FLOOR, RECLAIM_EVENTS_MAX, VERSION, corrupt, events_after, split_event,
     version_key,
 };
-use crate::apply::{add, subtract};
 use crate::command::Outcome;
+use crate::records::{self, record_key};
 
 /// How far the history was given up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,9 +45,8 @@ pub fn floor(rows: &dyn ReadRows, group: GroupId) -> Result<Floor, StoreError> {
 /// When the store cannot be read.
 pub fn count_records(rows: &dyn ReadRows, group: GroupId) -> Result<(u64, u64), StoreError> {
     let count = |kind: u8| {
-        let bound = |kind: u8| [&RESERVED_KEY_PREFIX[..], &[kind]].concat();
         let mut count = 0;
-        rows.scan_meta(group, &bound(kind), Some(&bound(kind + 1)), &mut |_, _| {
+        rows.scan_meta(group, &record_key(kind, &[]), Some(&record_key(kind + 1, &[])), &mut |_, _| {
             count += 1;
             true
         })?;
@@ -116,7 +115,7 @@ pub(crate) fn reclaim(
 }
 
 fn floor_key() -> Vec<u8> {
-    [&RESERVED_KEY_PREFIX[..], &[FLOOR]].concat()
+    record_key(FLOOR, &[])
 }
 
 fn set_floor(
@@ -126,18 +125,8 @@ fn set_floor(
     floor: Floor,
 ) -> Result<(), StoreError> {
     assert!(floor.reclaimed <= floor.revision && floor.revision <= state.revision);
-    let key = floor_key();
-    let old = rows.meta(group, &key)?;
-    let row = Row {
-        create_revision: old.map_or(state.revision, |old| old.create_revision),
-        mod_revision: state.revision,
-        version: old.map_or(1, |old| old.version + 1),
-        value: [floor.revision, floor.reclaimed].map(u64::to_le_bytes).concat(),
-    };
-    subtract(state, &key, old);
-    add(state, &key, RowMeta::of(&row));
-    rows.put(group, &key, row);
-    Ok(())
+    let value = [floor.revision, floor.reclaimed].map(u64::to_le_bytes).concat();
+    records::put(rows, group, state, &floor_key(), value)
 }
 
 fn delete(
@@ -146,11 +135,8 @@ fn delete(
     state: &mut GroupState,
     key: &[u8],
 ) -> Result<(), StoreError> {
-    let old = rows.meta(group, key)?;
-    if old.is_none() {
-        return Err(corrupt(group, "a version that was replaced is missing"));
+    match records::delete(rows, group, state, key)? {
+        true => Ok(()),
+        false => Err(corrupt(group, "a version that was replaced is missing")),
     }
-    subtract(state, key, old);
-    rows.delete(group, key);
-    Ok(())
 }

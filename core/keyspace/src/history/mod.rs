@@ -36,6 +36,8 @@ pub(crate) use record::Recorder;
 
 use types::limits::RESERVED_KEY_PREFIX;
 
+use crate::records::record_key;
+
 const EVENT: u8 = b'h';
 const VERSION: u8 = b'v';
 const FLOOR: u8 = b'w';
@@ -44,14 +46,14 @@ const EVENT_HEAD_BYTES: usize = RESERVED_KEY_PREFIX.len() + 1 + 8;
 
 /// Key of the event with this number in a revision.
 fn event_key(revision: u64, number: u32) -> Vec<u8> {
-    [&RESERVED_KEY_PREFIX[..], &[EVENT], &revision.to_be_bytes(), &number.to_be_bytes()].concat()
+    record_key(EVENT, &[&revision.to_be_bytes(), &number.to_be_bytes()])
 }
 
 /// Where the events after a revision begin.
 fn events_after(revision: u64) -> Vec<u8> {
     match revision.checked_add(1) {
         Some(next) => event_key(next, 0),
-        None => [&RESERVED_KEY_PREFIX[..], &[EVENT + 1]].concat(),
+        None => record_key(EVENT + 1, &[]),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The old leader's part: what its log is about to lose goes onto the list first.
 
-use keyspace::{Command, Txn, TxnOp, entry::decode_entry};
+use keyspace::{
+    Command, Txn, TxnOp,
+    entry::{decode_entry, is_early},
+};
 use raft_group::RaftGroup;
 use types::{Entry, GroupId, NodeId, Now};
 use wire::message::RaftMessage;
@@ -40,6 +43,9 @@ impl Node {
     }
 
     fn lost_write(&self, group: &Group, entry: &Entry) -> Option<LostWrite> {
+        if !is_early(&entry.data) {
+            return None;
+        }
         let decoded = decode_entry(&entry.data).ok()?;
         let early = decoded.terms.early.filter(|early| early.leader == self.config.node)?;
         let (key, deletes) = match decoded.command {
