@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer};
+use keyspace::{Command, Expect, IdempotencyKey, Outcome, Query, QueryAnswer};
 use node::{Op, Options, Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -41,9 +41,7 @@ struct AcceptedAnswer {
 
 fn accepted(receipt: Receipt) -> Response {
     let answer = AcceptedAnswer { revision: None, receipt: receipt.clone() };
-    let mut response = (StatusCode::ACCEPTED, axum::Json(answer)).into_response();
-    receipt::insert(response.headers_mut(), &receipt);
-    response
+    receipt::json(StatusCode::ACCEPTED, answer, &receipt)
 }
 
 /// `GET` and `HEAD`.
@@ -123,8 +121,7 @@ pub(super) async fn put(
         ReplyBody::Outcome(Outcome::Put { revision, create_revision, version }) => {
             let status = if version == 1 { StatusCode::CREATED } else { StatusCode::OK };
             let answer = PutAnswer { revision, create_revision, version, receipt: receipt.clone() };
-            let mut response = (status, axum::Json(answer)).into_response();
-            receipt::insert(response.headers_mut(), &receipt);
+            let mut response = receipt::json(status, answer, &receipt);
             receipt::insert_etag(response.headers_mut(), revision);
             Ok(response)
         }
@@ -154,9 +151,7 @@ pub(super) async fn delete(
     match body {
         ReplyBody::Outcome(Outcome::Deleted { revision, existed }) => {
             let answer = DeleteAnswer { revision, existed, receipt: receipt.clone() };
-            let mut response = axum::Json(answer).into_response();
-            receipt::insert(response.headers_mut(), &receipt);
-            Ok(response)
+            Ok(receipt::json(StatusCode::OK, answer, &receipt))
         }
         ReplyBody::Accepted => Ok(accepted(receipt)),
         ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
@@ -177,15 +172,19 @@ async fn write(
     time_limit: Duration,
 ) -> Result<Reply, HttpProblem> {
     let under_key = idempotency_key.is_some();
+    // Each is in order by itself, and the two do not go together.
+    let conditional = !matches!(
+        command,
+        Command::Put { expect: Expect::Anything, .. } | Command::Delete { expect: Expect::Anything, .. }
+    );
+    let unfit = matches!(options.ack, Some(Ack::None | Ack::Leader)) && (under_key || conditional);
     let op = match idempotency_key {
         Some(key) => Op::Once(key, command),
         None => Op::Command(command),
     };
-    let early = matches!(options.ack, Some(Ack::None | Ack::Leader));
     let answered = node.request(Request { keyspace, op, options }, time_limit).await;
     answered.map_err(|problem| {
-        // Nothing is malformed: the two do not go together.
-        let unfit = early && problem.code == ErrorCode::InvalidArgument;
+        let unfit = unfit && problem.code == ErrorCode::InvalidArgument;
         let problem = HttpProblem::from(problem);
         match (under_key, unfit) {
             (_, true) => problem.with_status(StatusCode::UNPROCESSABLE_ENTITY),

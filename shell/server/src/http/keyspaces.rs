@@ -1,11 +1,10 @@
 //! Keyspaces and their contracts: created, altered, deleted, shown, listed. A contract's entity tag is its version.
 
 use axum::{
-    Json,
     body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use node::{Altered, CatalogAnswer, CatalogOp, KeyspaceInfo, Reply, ReplyBody, Request};
 use serde::Serialize;
@@ -78,7 +77,7 @@ pub(super) async fn list(
     let CatalogAnswer::Listed(found) = answer else { return Err(unexpected().into()) };
     let keyspaces = found.into_iter().map(Keyspace::from).collect();
     let body = Listed { keyspaces, receipt: receipt.clone() };
-    Ok(with_receipt(StatusCode::OK, body, &receipt))
+    Ok(receipt::json(StatusCode::OK, body, &receipt))
 }
 
 /// `GET /v1/keyspaces/{keyspace}`.
@@ -93,7 +92,7 @@ pub(super) async fn show(
     let CatalogAnswer::Shown(found) = answer else { return Err(unexpected().into()) };
     let explanation = found.contract.explain(receipt.acks.of);
     let body = Shown { keyspace: found.into(), explanation, receipt: receipt.clone() };
-    Ok(with_receipt(StatusCode::OK, body, &receipt))
+    Ok(receipt::json(StatusCode::OK, body, &receipt))
 }
 
 /// Longest contract, in bytes of JSON: a few short fields.
@@ -124,7 +123,7 @@ pub(super) async fn create(
     };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let body = Created { keyspace: keyspace.into(), created, receipt: receipt.clone() };
-    Ok(with_receipt(status, body, &receipt))
+    Ok(receipt::json(status, body, &receipt))
 }
 
 /// `PATCH /v1/keyspaces/{keyspace}`.
@@ -148,7 +147,7 @@ pub(super) async fn alter(
     let (answer, receipt) = ask(&state, name, op, time_limit).await?;
     let CatalogAnswer::Altered { keyspace, changes } = answer else { return Err(unexpected().into()) };
     let body = AlteredBody { keyspace: keyspace.into(), changes, receipt: receipt.clone() };
-    Ok(with_receipt(StatusCode::OK, body, &receipt))
+    Ok(receipt::json(StatusCode::OK, body, &receipt))
 }
 
 /// `DELETE /v1/keyspaces/{keyspace}`.
@@ -164,7 +163,7 @@ pub(super) async fn delete(
     let (answer, receipt) = ask(&state, name, op, params::time_limit(&headers)?).await?;
     let CatalogAnswer::Deleted(keyspace) = answer else { return Err(unexpected().into()) };
     let body = Deleted { keyspace: keyspace.into(), receipt: receipt.clone() };
-    Ok(with_receipt(StatusCode::OK, body, &receipt))
+    Ok(receipt::json(StatusCode::OK, body, &receipt))
 }
 
 fn parse(bytes: &[u8]) -> Result<Contract, HttpProblem> {
@@ -201,10 +200,4 @@ async fn ask(
         ReplyBody::Catalog(answer) => Ok((answer, receipt)),
         _ => Err(unexpected().into()),
     }
-}
-
-fn with_receipt(status: StatusCode, body: impl Serialize, receipt: &Receipt) -> Response {
-    let mut response = (status, Json(body)).into_response();
-    receipt::insert(response.headers_mut(), receipt);
-    response
 }

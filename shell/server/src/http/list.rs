@@ -1,10 +1,9 @@
 //! Listing keys by range or prefix, a page at a time.
 
 use axum::{
-    Json,
     extract::State,
-    http::{HeaderMap, Uri},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, StatusCode, Uri},
+    response::Response,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyspace::{Item, KeyRange, Query, QueryAnswer};
@@ -66,9 +65,7 @@ pub(super) async fn list(
     };
     let items = items.into_iter().map(|item| listed(item, values)).collect();
     let page = Page { items, next: next.map(|key| hex(&key)), receipt: receipt.clone() };
-    let mut response = Json(page).into_response();
-    receipt::insert(response.headers_mut(), &receipt);
-    Ok(response)
+    Ok(receipt::json(StatusCode::OK, page, &receipt))
 }
 
 pub(super) fn listed(item: Item, values: bool) -> Listed {

@@ -1,10 +1,9 @@
 //! The list of lost writes: what was acknowledged early and did not survive a failover.
 
 use axum::{
-    Json,
     extract::State,
-    http::{HeaderMap, Uri},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, StatusCode, Uri},
+    response::Response,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use node::{
@@ -43,9 +42,7 @@ pub(super) async fn list(
     let LostAnswer::Listed { items, more } = answer else { return Err(unexpected().into()) };
     let next = items.last().filter(|_| more).map(LostItem::id);
     let body = Listed { items: items.iter().map(shown).collect(), next, receipt: receipt.clone() };
-    let mut response = Json(body).into_response();
-    receipt::insert(response.headers_mut(), &receipt);
-    Ok(response)
+    Ok(receipt::json(StatusCode::OK, body, &receipt))
 }
 
 /// `DELETE /v1/lost-writes`.
@@ -61,9 +58,8 @@ pub(super) async fn acknowledge(
     let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
     let (answer, receipt) = ask(&state, &headers, LostOp::Acknowledge { ids }).await?;
     let LostAnswer::Acknowledged(acknowledged) = answer else { return Err(unexpected().into()) };
-    let mut response = Json(Acknowledged { acknowledged, receipt: receipt.clone() }).into_response();
-    receipt::insert(response.headers_mut(), &receipt);
-    Ok(response)
+    let body = Acknowledged { acknowledged, receipt: receipt.clone() };
+    Ok(receipt::json(StatusCode::OK, body, &receipt))
 }
 
 async fn ask(

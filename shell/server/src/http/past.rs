@@ -1,11 +1,10 @@
 //! What a keyspace's history offers beside watches: reads at a revision, and giving history up.
 
 use axum::{
-    Json,
     body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use keyspace::{Command, Outcome, Query, QueryAnswer, history::NotReadable};
 use node::{Op, Reply, ReplyBody, Request};
@@ -106,10 +105,8 @@ pub(super) async fn compact(
         }
         ReplyBody::Outcome(Outcome::Compacted { revision, floor, .. }) => {
             let oldest_revision = floor.saturating_add(1);
-            let mut response =
-                Json(Compacted { revision, oldest_revision, receipt: receipt.clone() }).into_response();
-            receipt::insert(response.headers_mut(), &receipt);
-            Ok(response)
+            let body = Compacted { revision, oldest_revision, receipt: receipt.clone() };
+            Ok(receipt::json(StatusCode::OK, body, &receipt))
         }
         _ => Err(keys::unexpected().into()),
     }

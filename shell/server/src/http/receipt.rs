@@ -1,6 +1,11 @@
 //! Receipts and revisions as headers.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::{
+    Json,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
 use types::Receipt;
 
 use super::options::SESSION;
@@ -23,6 +28,13 @@ pub(super) fn insert(headers: &mut HeaderMap, receipt: &Receipt) {
     if let Some(revision) = receipt.revision {
         headers.insert(REVISION, revision.into());
     }
+}
+
+/// A JSON answer, with the receipt in its headers.
+pub(super) fn json(status: StatusCode, body: impl Serialize, receipt: &Receipt) -> Response {
+    let mut response = (status, Json(body)).into_response();
+    insert(response.headers_mut(), receipt);
+    response
 }
 
 /// A key's modification revision as an entity tag.

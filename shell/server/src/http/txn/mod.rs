@@ -4,11 +4,10 @@ mod answer;
 mod request;
 
 use axum::{
-    Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, Uri},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, StatusCode, Uri},
+    response::Response,
 };
 use keyspace::{Outcome, QueryAnswer, TxnOutcome};
 use node::{Op, Reply, ReplyBody, Request};
@@ -62,9 +61,7 @@ pub(super) async fn post(
     match outcome {
         TxnOutcome::Done { revision, succeeded, results } => {
             let answer = answer::of(&txn, revision, succeeded, results, receipt.clone());
-            let mut response = Json(answer.ok_or_else(keys::unexpected)?).into_response();
-            receipt::insert(response.headers_mut(), &receipt);
-            Ok(response)
+            Ok(receipt::json(StatusCode::OK, answer.ok_or_else(keys::unexpected)?, &receipt))
         }
         TxnOutcome::Refused { refusal, .. } => {
             let (message, next_step) = (refusal.to_string(), refusal.next_step());
