@@ -13,6 +13,7 @@ use crate::command::{Command, Expect, Outcome};
 use crate::entry::{LogCommand, decode_entry};
 use crate::frontier;
 use crate::history::{self, Recorder};
+use crate::lease::{self, Bound, Fence, Leasing};
 use crate::remembered::Remembered;
 use crate::term_table;
 use crate::txn;
@@ -82,7 +83,13 @@ pub fn apply(
     } else {
         let undecodable = |source| ApplyError::Undecodable { group, index: position.index, source };
         let LogCommand { terms, command } = decode_entry(data).map_err(undecodable)?;
-        let bounds = Bounds { outcome_bytes_max: None, quota_bytes: terms.quota_bytes };
+        let bounds = Bounds {
+            outcome_bytes_max: None,
+            quota_bytes: terms.quota_bytes,
+            fence: terms.fence.as_ref(),
+            shards: terms.shards.unwrap_or(1),
+            position,
+        };
         let carry_out = |rows: &mut dyn WriteRows, state: &mut GroupState| match terms.once {
             None => run(rows, group, state, command, bounds)
                 .map(|outcome| Effect::Done { outcome, deduplicated: false })
@@ -112,14 +119,20 @@ pub fn apply(
 
 /// What a command may come to; beyond, it does nothing.
 #[derive(Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct Bounds<'a> {
     /// Longest encoded outcome of a transaction.
     pub outcome_bytes_max: Option<usize>,
     /// See [`crate::Terms::quota_bytes`].
     pub quota_bytes: Option<u64>,
+    /// See [`crate::Terms::fence`].
+    pub fence: Option<&'a Fence>,
+    /// See [`crate::Terms::shards`].
+    pub shards: u32,
+    /// Of the entry.
+    pub position: LogPosition,
 }
 
-impl Bounds {
+impl Bounds<'_> {
     /// The refusal of a change that would leave the group with so many bytes.
     pub fn refuse(self, state: &GroupState, bytes_after: u64) -> Option<Outcome> {
         let quota_bytes = self.quota_bytes?;
@@ -134,13 +147,22 @@ pub(crate) fn run(
     group: GroupId,
     state: &mut GroupState,
     command: Command,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
 ) -> Result<Outcome, StoreError> {
+    if let Some(fence) = bounds.fence
+        && let Some(refused) = lease::refuse_fenced(rows, group, state, fence)?
+    {
+        return Ok(refused);
+    }
     match command {
-        Command::Put { key, value, expect } => {
+        Command::Put { key, value, expect, lease } => {
             let old = rows.meta(group, &key)?;
             if !holds(expect, old) {
                 return Ok(conflict(state, old));
+            }
+            let leased = lease.map(|lease| (key.as_slice(), lease));
+            if let Some(refused) = lease::refuse_leased(rows, group, state, leased.into_iter())? {
+                return Ok(Outcome::Lease(refused));
             }
             let held = old.map_or(0, |old| key.len() as u64 + old.value_bytes);
             let bytes_after = state.bytes - held + (key.len() + value.len()) as u64;
@@ -161,7 +183,10 @@ pub(crate) fn run(
             };
             subtract(state, &key, old);
             add(state, &key, RowMeta::of(&row));
+            let new = Some(row.create_revision);
             rows.put(group, &key, row);
+            let bound = Bound { old, new, leasing: Leasing::Set(lease) };
+            lease::changed(rows, group, state, &key, bound)?;
             Ok(outcome)
         }
         Command::Delete { key, expect } => {
@@ -174,12 +199,15 @@ pub(crate) fn run(
                 state.revision += 1;
                 subtract(state, &key, old);
                 rows.delete(group, &key);
+                let bound = Bound { old, new: None, leasing: Leasing::Keep };
+                lease::changed(rows, group, state, &key, bound)?;
             }
             Ok(Outcome::Deleted { revision: state.revision, existed })
         }
         Command::Txn(txn) => txn::apply(rows, group, state, &txn, bounds),
         Command::Compact { revision, .. } => history::compact(rows, group, state, revision),
         Command::Reclaim { events_max } => history::reclaim(rows, group, state, events_max),
+        Command::Lease(command) => lease::run(rows, group, state, command, bounds),
     }
 }
 

@@ -9,14 +9,15 @@
 //! Decoding allocates at most a small multiple of the input, whatever its length fields claim.
 
 use prost::Message;
-use types::limits::RANGE_ITEMS_MAX;
+use types::{LeaseId, limits::RANGE_ITEMS_MAX};
 
 use crate::command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
 use crate::history::{
     AtBody, CompactBody, CompactedBody, NotReadable, NotReadableBody, ReclaimBody, ReclaimedBody,
 };
+use crate::lease;
 use crate::messages::{
-    ConflictOutcomeBody, DeleteBody, DeletedOutcomeBody, GetAnswerBody, GetBody, ItemBody,
+    ConflictOutcomeBody, DeleteBody, DeletedOutcomeBody, FencedOutcomeBody, GetAnswerBody, GetBody, ItemBody,
     OverQuotaOutcomeBody, PutBody, PutOutcomeBody, RangeAnswerBody, RangeBody, RowBody, expect_from_wire,
     expect_to_wire,
 };
@@ -39,12 +40,28 @@ pub mod kind {
     pub const COMPACT: u8 = 40;
     /// [`crate::Command::Reclaim`]. Only in a log entry.
     pub const RECLAIM: u8 = 41;
+    /// [`crate::LeaseCommand::Grant`].
+    pub const LEASE_GRANT: u8 = 48;
+    /// [`crate::LeaseCommand::Revoke`].
+    pub const LEASE_REVOKE: u8 = 49;
+    /// [`crate::LeaseCommand::Expire`].
+    pub const LEASE_EXPIRE: u8 = 50;
+    /// [`crate::LeaseCommand::Enter`].
+    pub const LOCK_ENTER: u8 = 51;
     /// [`crate::Query::Get`].
     pub const GET: u8 = 64;
     /// [`crate::Query::Range`].
     pub const RANGE: u8 = 65;
     /// [`crate::Query::At`].
     pub const AT: u8 = 70;
+    /// [`crate::LeaseQuery::KeepAlive`].
+    pub const LEASE_KEEP_ALIVE: u8 = 72;
+    /// [`crate::LeaseQuery::Show`].
+    pub const LEASE_SHOW: u8 = 73;
+    /// [`crate::LeaseQuery::List`].
+    pub const LEASE_LIST: u8 = 74;
+    /// [`crate::LeaseQuery::Lock`].
+    pub const LOCK_SHOW: u8 = 75;
     /// [`crate::Query::Txn`].
     pub const QUERY_TXN: u8 = 80;
     /// [`crate::Outcome::Put`].
@@ -61,12 +78,32 @@ pub mod kind {
     pub const OUTCOME_COMPACTED: u8 = 150;
     /// [`crate::Outcome::Reclaimed`].
     pub const OUTCOME_RECLAIMED: u8 = 151;
+    /// [`crate::LeaseOutcome::Granted`].
+    pub const OUTCOME_LEASE_GRANTED: u8 = 154;
+    /// [`crate::LeaseOutcome::Ended`].
+    pub const OUTCOME_LEASE_ENDED: u8 = 155;
+    /// [`crate::LeaseOutcome::Entered`].
+    pub const OUTCOME_LOCK_ENTERED: u8 = 156;
+    /// [`crate::LeaseOutcome::NotFound`].
+    pub const OUTCOME_LEASE_NOT_FOUND: u8 = 157;
+    /// [`crate::LeaseOutcome::Exists`].
+    pub const OUTCOME_LEASE_EXISTS: u8 = 158;
+    /// [`crate::LeaseOutcome::Full`].
+    pub const OUTCOME_LEASE_FULL: u8 = 159;
+    /// [`crate::Outcome::Fenced`].
+    pub const OUTCOME_FENCED: u8 = 160;
     /// [`crate::QueryAnswer::Get`].
     pub const ANSWER_GET: u8 = 192;
     /// [`crate::QueryAnswer::Range`].
     pub const ANSWER_RANGE: u8 = 193;
     /// [`crate::QueryAnswer::NotReadable`].
     pub const ANSWER_NOT_READABLE: u8 = 198;
+    /// [`crate::LeaseAnswer::Lease`].
+    pub const ANSWER_LEASE: u8 = 202;
+    /// [`crate::LeaseAnswer::List`].
+    pub const ANSWER_LEASES: u8 = 203;
+    /// [`crate::LeaseAnswer::Lock`].
+    pub const ANSWER_LOCK: u8 = 204;
     /// [`crate::QueryAnswer::Txn`].
     pub const ANSWER_TXN: u8 = 208;
 }
@@ -115,16 +152,17 @@ pub enum DecodeError {
 }
 
 pub(crate) const COMMAND: &str = "command";
-const QUERY: &str = "query";
-const OUTCOME: &str = "outcome";
-const ANSWER: &str = "answer";
+pub(crate) const QUERY: &str = "query";
+pub(crate) const OUTCOME: &str = "outcome";
+pub(crate) const ANSWER: &str = "answer";
 
 /// Encodes a command, as it is proposed to the log.
 pub fn encode_command(command: &Command) -> Vec<u8> {
     match command {
-        Command::Put { key, value, expect } => {
+        Command::Put { key, value, expect, lease } => {
             let (expect, expect_revision) = expect_to_wire(*expect);
-            let body = PutBody { key: key.clone(), value: value.clone(), expect, expect_revision };
+            let lease = lease.map_or(0, |lease| lease.0);
+            let body = PutBody { key: key.clone(), value: value.clone(), expect, expect_revision, lease };
             encode(kind::PUT, &body)
         }
         Command::Delete { key, expect } => {
@@ -134,6 +172,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
         Command::Txn(txn) => encode_parts(kind::TXN, |data| txn::codec::encode_txn(txn, data)),
         &Command::Compact { revision, shard } => encode(kind::COMPACT, &CompactBody { revision, shard }),
         &Command::Reclaim { events_max } => encode(kind::RECLAIM, &ReclaimBody { events_max }),
+        Command::Lease(command) => lease::encode_command(command),
     }
 }
 
@@ -144,7 +183,8 @@ pub fn decode_command(data: &[u8]) -> Result<Command, DecodeError> {
         kind::PUT => {
             let body: PutBody = strict(COMMAND, body)?;
             let expect = expect(body.expect, body.expect_revision)?;
-            Ok(Command::Put { key: body.key, value: body.value, expect })
+            let lease = (body.lease > 0).then_some(LeaseId(body.lease));
+            Ok(Command::Put { key: body.key, value: body.value, expect, lease })
         }
         kind::DELETE => {
             let body: DeleteBody = strict(COMMAND, body)?;
@@ -160,7 +200,10 @@ pub fn decode_command(data: &[u8]) -> Result<Command, DecodeError> {
             let ReclaimBody { events_max } = strict(COMMAND, body)?;
             Ok(Command::Reclaim { events_max })
         }
-        kind => Err(DecodeError::Kind { what: COMMAND, kind }),
+        kind => match lease::decode_command(kind, body) {
+            Some(command) => Ok(Command::Lease(command?)),
+            None => Err(DecodeError::Kind { what: COMMAND, kind }),
+        },
     }
 }
 
@@ -177,6 +220,7 @@ pub fn encode_query(query: &Query) -> Vec<u8> {
         Query::At { revision, query } => {
             encode(kind::AT, &AtBody { revision: *revision, query: encode_query(query) })
         }
+        Query::Lease(query) => lease::encode_query(query),
     }
 }
 
@@ -204,7 +248,10 @@ pub fn decode_query(data: &[u8]) -> Result<Query, DecodeError> {
                 (kind, _) => Err(DecodeError::Kind { what: QUERY, kind }),
             }
         }
-        kind => Err(DecodeError::Kind { what: QUERY, kind }),
+        kind => match lease::decode_query(kind, body) {
+            Some(query) => Ok(Query::Lease(query?)),
+            None => Err(DecodeError::Kind { what: QUERY, kind }),
+        },
     }
 }
 
@@ -232,6 +279,10 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
         }
         &Outcome::Reclaimed { revision, events, done } => {
             encode(kind::OUTCOME_RECLAIMED, &ReclaimedBody { revision, events, done })
+        }
+        Outcome::Lease(outcome) => lease::encode_outcome(outcome),
+        &Outcome::Fenced { revision, current } => {
+            encode(kind::OUTCOME_FENCED, &FencedOutcomeBody { revision, current })
         }
     }
 }
@@ -265,7 +316,14 @@ pub fn decode_outcome(data: &[u8]) -> Result<Outcome, DecodeError> {
             let ReclaimedBody { revision, events, done } = lenient(OUTCOME, body)?;
             Ok(Outcome::Reclaimed { revision, events, done })
         }
-        kind => Err(DecodeError::Kind { what: OUTCOME, kind }),
+        kind::OUTCOME_FENCED => {
+            let FencedOutcomeBody { revision, current } = lenient(OUTCOME, body)?;
+            Ok(Outcome::Fenced { revision, current })
+        }
+        kind => match lease::decode_outcome(kind, body) {
+            Some(outcome) => Ok(Outcome::Lease(outcome?)),
+            None => Err(DecodeError::Kind { what: OUTCOME, kind }),
+        },
     }
 }
 
@@ -292,6 +350,7 @@ pub fn encode_answer(answer: &QueryAnswer) -> Vec<u8> {
         &QueryAnswer::NotReadable(NotReadable { asked, revision, floor }) => {
             encode(kind::ANSWER_NOT_READABLE, &NotReadableBody { revision, floor, asked })
         }
+        QueryAnswer::Lease(answer) => lease::encode_answer(answer),
     }
 }
 
@@ -309,7 +368,10 @@ pub fn decode_answer(data: &[u8]) -> Result<QueryAnswer, DecodeError> {
             let NotReadableBody { revision, floor, asked } = lenient(ANSWER, body)?;
             Ok(QueryAnswer::NotReadable(NotReadable { asked, revision, floor }))
         }
-        kind => Err(DecodeError::Kind { what: ANSWER, kind }),
+        kind => match lease::decode_answer(kind, body) {
+            Some(answer) => Ok(QueryAnswer::Lease(answer?)),
+            None => Err(DecodeError::Kind { what: ANSWER, kind }),
+        },
     }
 }
 
@@ -353,7 +415,7 @@ pub(crate) fn open<'a>(what: &'static str, data: &'a [u8]) -> Result<(u8, &'a [u
     }
 }
 
-fn lenient<M: Message + Default>(what: &'static str, body: &[u8]) -> Result<M, DecodeError> {
+pub(crate) fn lenient<M: Message + Default>(what: &'static str, body: &[u8]) -> Result<M, DecodeError> {
     M::decode(body).map_err(|error| DecodeError::Malformed { what, reason: error.to_string() })
 }
 

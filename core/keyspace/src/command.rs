@@ -1,8 +1,10 @@
 //! What can be asked of a keyspace, and what it answers.
 
 use storage::Row;
+use types::LeaseId;
 
 use crate::history::NotReadable;
+use crate::lease::{LeaseAnswer, LeaseCommand, LeaseOutcome, LeaseQuery};
 use crate::txn::{Txn, TxnOutcome};
 
 /// What a write demands of the key's present state (compare-and-set).
@@ -30,6 +32,8 @@ pub enum Command {
         value: Vec<u8>,
         /// Condition.
         expect: Expect,
+        /// The lease that it is bound to from now on; `None`: to none.
+        lease: Option<LeaseId>,
     },
     /// Removes a key.
     Delete {
@@ -52,6 +56,8 @@ pub enum Command {
         /// Most events to remove, up to [`crate::history::RECLAIM_EVENTS_MAX`].
         events_max: u32,
     },
+    /// Of leases and locks.
+    Lease(LeaseCommand),
 }
 
 /// What applying a command did.
@@ -109,6 +115,15 @@ pub enum Outcome {
         /// Nothing is left to remove.
         done: bool,
     },
+    /// For [`Command::Lease`], and for what names a lease that cannot have the key.
+    Lease(LeaseOutcome),
+    /// The entry's fence is not that of the lock's holder; nothing changed.
+    Fenced {
+        /// The keyspace's revision.
+        revision: u64,
+        /// The holder's token, if anyone holds the lock.
+        current: Option<u64>,
+    },
 }
 
 impl Outcome {
@@ -121,9 +136,11 @@ impl Outcome {
             | Outcome::OverQuota { revision, .. }
             | Outcome::Compacted { revision, .. }
             | Outcome::Reclaimed { revision, .. }
+            | Outcome::Fenced { revision, .. }
             | Outcome::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
                 *revision
             }
+            Outcome::Lease(outcome) => outcome.revision(),
         }
     }
 }
@@ -163,6 +180,8 @@ pub enum Query {
         /// [`Query::Get`] or [`Query::Range`].
         query: Box<Query>,
     },
+    /// Of leases and locks.
+    Lease(LeaseQuery),
 }
 
 /// A key with its row.
@@ -199,6 +218,8 @@ pub enum QueryAnswer {
     Txn(TxnOutcome),
     /// For [`Query::At`], when there is no such revision any more, or yet.
     NotReadable(NotReadable),
+    /// For [`Query::Lease`].
+    Lease(LeaseAnswer),
 }
 
 impl QueryAnswer {
@@ -211,6 +232,7 @@ impl QueryAnswer {
             | QueryAnswer::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
                 *revision
             }
+            QueryAnswer::Lease(answer) => answer.revision(),
         }
     }
 }

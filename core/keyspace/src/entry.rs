@@ -9,6 +9,7 @@ use types::{ErrorCode, GroupId, NodeId, Problem, SessionToken};
 
 use crate::codec::{COMMAND, DecodeError, decode_command, encode, encode_command, kind, open, strict};
 use crate::command::Command;
+use crate::lease::{Fence, FenceBody};
 use crate::messages::{EarlyBody, EntryBody, OnceBody, SeenBody};
 
 /// A client's name for one request, within one keyspace
@@ -80,6 +81,10 @@ pub struct Terms {
     pub quota_bytes: Option<u64>,
     /// It may be acknowledged before it is committed.
     pub early: Option<Early>,
+    /// Run the command only while this is the fence of a lock's holder.
+    pub fence: Option<Fence>,
+    /// Of how many shards of its keyspace the group is one, where the command depends on it; `None`: of one.
+    pub shards: Option<u32>,
 }
 
 impl From<Once> for Terms {
@@ -103,7 +108,7 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
     if *terms == Terms::default() {
         return command;
     }
-    let Terms { once, seen, quota_bytes, early } = terms;
+    let Terms { once, seen, quota_bytes, early, fence, shards } = terms;
     let once = once.as_ref().map(|once| OnceBody {
         key: once.key.0.clone(),
         elapsed_ms: once.elapsed_ms,
@@ -117,7 +122,11 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
         client: early.client.clone(),
         request_id: early.request_id.clone(),
     });
-    encode(kind::ENTRY, &EntryBody { command, once, seen, quota_bytes: *quota_bytes, early })
+    let fence = fence.as_ref().map(|fence| FenceBody { name: fence.name.clone(), token: fence.token });
+    encode(
+        kind::ENTRY,
+        &EntryBody { command, once, seen, quota_bytes: *quota_bytes, early, fence, shards: *shards },
+    )
 }
 
 /// Decodes an entry: what [`encode_entry`] wrote. As strict as [`decode_command`].
@@ -137,7 +146,9 @@ pub fn decode_entry(data: &[u8]) -> Result<LogCommand, DecodeError> {
         client: early.client,
         request_id: early.request_id,
     });
-    let terms = Terms { once, seen: decode_seen(&body.seen)?, quota_bytes: body.quota_bytes, early };
+    let fence = body.fence.map(|fence| Fence { name: fence.name, token: fence.token });
+    let (seen, shards) = (decode_seen(&body.seen)?, body.shards);
+    let terms = Terms { once, seen, quota_bytes: body.quota_bytes, early, fence, shards };
     if terms == Terms::default() {
         return Err(malformed("it has no terms"));
     }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod entry;
 mod frontier;
 pub mod history;
+pub mod lease;
 mod messages;
 mod pages;
 mod placement;
@@ -25,6 +26,9 @@ pub use codec::DecodeError;
 pub use command::{Command, Expect, Item, KeyRange, Outcome, Query, QueryAnswer};
 pub use entry::{Early, IdempotencyKey, LogCommand, Once, Terms};
 pub use frontier::frontier;
+pub use lease::{
+    Fence, LeaseAnswer, LeaseCommand, LeaseOutcome, LeaseQuery, LeaseRecord, LockHolder, LockWait,
+};
 pub use pages::{Page, merge_pages, shard_limit};
 pub use placement::{Placement, checked_shard};
 pub use prefix::prefix_range;

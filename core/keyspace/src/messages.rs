@@ -4,6 +4,7 @@
 use storage::Row;
 
 use crate::command::{Expect, Item};
+use crate::lease::FenceBody;
 
 /// Number of a condition on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
@@ -25,6 +26,9 @@ pub struct PutBody {
     pub expect: i32,
     #[prost(uint64, tag = "4")]
     pub expect_revision: u64,
+    /// 0: none.
+    #[prost(uint64, tag = "5")]
+    pub lease: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -50,6 +54,10 @@ pub struct EntryBody {
     pub quota_bytes: Option<u64>,
     #[prost(message, optional, tag = "9")]
     pub early: Option<EarlyBody>,
+    #[prost(message, optional, tag = "7")]
+    pub fence: Option<FenceBody>,
+    #[prost(uint32, optional, tag = "8")]
+    pub shards: Option<u32>,
 }
 
 /// What was seen of a group.
@@ -129,6 +137,14 @@ pub struct ConflictOutcomeBody {
     pub revision: u64,
     #[prost(uint64, tag = "2")]
     pub current: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct FencedOutcomeBody {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    #[prost(uint64, optional, tag = "2")]
+    pub current: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]

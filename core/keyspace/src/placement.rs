@@ -3,6 +3,7 @@
 use types::{Problem, shard_of};
 
 use crate::command::{Command, KeyRange, Query};
+use crate::lease::same_shard;
 use crate::txn::{Keys, Txn, TxnOp};
 use crate::validate::invalid;
 
@@ -24,7 +25,13 @@ impl Command {
     /// `INVALID_ARGUMENT` for a transaction whose keys are in several shards, or that has ranges.
     pub fn shard(&self, shards: u32) -> Result<u32, Problem> {
         match self {
+            Command::Put { key, lease: Some(lease), .. } => {
+                let shard = shard_of(key, shards);
+                same_shard(*lease, shard, shards)?;
+                Ok(shard)
+            }
             Command::Put { key, .. } | Command::Delete { key, .. } => Ok(shard_of(key, shards)),
+            Command::Lease(command) => command.shard(shards),
             // One that names no key changes nothing, wherever it is carried out.
             Command::Txn(txn) => Ok(txn.shard(shards)?.unwrap_or(0)),
             &Command::Compact { shard, .. } => checked_shard(shard, shards),
@@ -43,6 +50,7 @@ impl Query {
             Query::Get { key } => Ok(Placement::One(shard_of(key, shards))),
             Query::Range { .. } if shards == 1 => Ok(Placement::One(0)),
             Query::Range { .. } => Ok(Placement::All),
+            Query::Lease(query) => query.placement(shards),
             Query::Txn(txn) => Ok(txn.shard(shards)?.map_or(Placement::Any, Placement::One)),
             Query::At { query, .. } => match query.placement(shards)? {
                 Placement::All => Err(invalid(
@@ -97,6 +105,10 @@ impl<'a> Found<'a> {
     fn txn(&mut self, txn: &'a Txn) -> Result<(), Problem> {
         txn.compares.iter().try_for_each(|compare| self.keys(&compare.keys))?;
         txn.then.iter().chain(&txn.otherwise).try_for_each(|op| match op {
+            TxnOp::Put { key, lease: Some(lease), .. } => {
+                self.key(key)?;
+                same_shard(*lease, shard_of(key, self.shards), self.shards)
+            }
             TxnOp::Put { key, .. } | TxnOp::Increment { key, .. } | TxnOp::Get { key } => self.key(key),
             TxnOp::Range { range, .. } => self.range(range),
             TxnOp::Delete { keys } => self.keys(keys),

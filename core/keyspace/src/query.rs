@@ -7,6 +7,7 @@ use types::limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX, RESERVED_KEY_PREFIX};
 
 use crate::command::{Item, KeyRange, Query, QueryAnswer};
 use crate::history;
+use crate::lease;
 use crate::txn;
 
 /// Answers `query` from the rows of `group`.
@@ -29,6 +30,7 @@ pub fn answer(rows: &dyn ReadRows, group: GroupId, query: &Query) -> Result<Quer
         }
         Query::Txn(txn) => Ok(QueryAnswer::Txn(txn::read(rows, group, txn)?)),
         Query::At { revision, query } => history::at(rows, group, *revision, query),
+        Query::Lease(query) => Ok(QueryAnswer::Lease(lease::answer(rows, group, query)?)),
     }
 }
 

@@ -77,7 +77,7 @@ impl<'a> Remembered<'a> {
         &mut self,
         once: &Once,
         command: Command,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Result<Effect, ApplyError> {
         let bounds = Bounds { outcome_bytes_max: Some(OUTCOME_BYTES_MAX), ..bounds };
         let mut clock = self.clock()?;
@@ -89,8 +89,9 @@ impl<'a> Remembered<'a> {
             Some(record) => self.replay(once.key.as_bytes(), &record.value, fingerprint)?,
             None => {
                 let outcome = run(self.rows, self.group, self.state, command, bounds)?;
-                if matches!(outcome, Outcome::OverQuota { .. }) {
-                    // The key is not used up: once there is room, the same request may be sent again.
+                if matches!(outcome, Outcome::OverQuota { .. } | Outcome::Fenced { .. }) {
+                    // The key is not used up: once there is room, or under the lock, the same request may be
+                    // sent again.
                     return Ok(Effect::Done { outcome, deduplicated: false });
                 }
                 let encoded = encode_outcome(&outcome);

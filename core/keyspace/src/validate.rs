@@ -7,6 +7,7 @@ use types::limits::{KEY_BYTES_MAX, RANGE_ITEMS_MAX, RESERVED_KEY_PREFIX, VALUE_B
 use types::{ErrorCode, Problem};
 
 use crate::command::{Command, Expect, KeyRange, Query};
+use crate::lease::validate_leased;
 
 /// Longest bound of a range, in bytes: one more than a key, so that `key + 0x00`, the first possible
 /// key after `key`, is a bound too.
@@ -16,7 +17,10 @@ impl Command {
     /// Checks the limits. `INVALID_ARGUMENT` names the limit and what was found.
     pub fn validate(&self) -> Result<(), Problem> {
         let (key, expect) = match self {
-            Command::Put { key, value, expect } => {
+            Command::Put { key, value, expect, lease } => {
+                if lease.is_some() {
+                    validate_leased(key)?;
+                }
                 if value.len() > VALUE_BYTES_MAX {
                     return Err(invalid(
                         format!(
@@ -41,6 +45,7 @@ impl Command {
                     "compact to a revision instead",
                 ));
             }
+            Command::Lease(command) => return command.validate(),
         };
         if *expect == Expect::Revision(0) {
             return Err(invalid(
@@ -72,6 +77,7 @@ impl Query {
             )),
             Query::Txn(txn) => txn.validate(),
             Query::At { query, .. } => query.validate(),
+            Query::Lease(query) => query.validate(),
         }
     }
 }

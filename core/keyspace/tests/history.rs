@@ -34,7 +34,7 @@ fn ranges() -> impl Strategy<Value = KeyRange> {
 
 fn ops() -> impl Strategy<Value = TxnOp> {
     prop_oneof![
-        3 => (keys(), values()).prop_map(|(key, value)| TxnOp::Put { key, value }),
+        3 => (keys(), values()).prop_map(|(key, value)| TxnOp::Put { key, value, lease: None }),
         1 => keys().prop_map(|key| TxnOp::Delete { keys: Keys::One(key) }),
         1 => ranges().prop_map(|range| TxnOp::Delete { keys: Keys::Range(range) }),
     ]
@@ -43,7 +43,7 @@ fn ops() -> impl Strategy<Value = TxnOp> {
 fn commands() -> impl Strategy<Value = Command> {
     let expect = Expect::Anything;
     prop_oneof![
-        8 => (keys(), values()).prop_map(move |(key, value)| Command::Put { key, value, expect }),
+        8 => (keys(), values()).prop_map(move |(key, value)| Command::Put { key, value, expect, lease: None }),
         4 => keys().prop_map(move |key| Command::Delete { key, expect }),
         3 => vec(ops(), 0..4).prop_map(|then| Command::Txn(Txn { then, ..Txn::default() })),
         1 => (0..40_u64).prop_map(|revision| Command::Compact { revision, shard: None }),

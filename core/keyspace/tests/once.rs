@@ -25,7 +25,7 @@ fn commands() -> impl Strategy<Value = Command> {
     ];
     (0..3_u8, 0..3_u8, expects, any::<bool>()).prop_map(|(key, value, expect, put)| {
         let (key, value) = (vec![b'a' + key], vec![b'0' + value]);
-        if put { Command::Put { key, value, expect } } else { Command::Delete { key, expect } }
+        if put { Command::Put { key, value, expect, lease: None } } else { Command::Delete { key, expect } }
     })
 }
 
@@ -100,7 +100,7 @@ proptest! {
         for (name, elapsed_ms) in uses {
             now_ms += elapsed_ms;
             let key = IdempotencyKey::new(vec![name]).unwrap();
-            let command = Command::Put { key: b"k".to_vec(), value: vec![name], expect: Expect::Anything };
+            let command = Command::Put { key: b"k".to_vec(), value: vec![name], expect: Expect::Anything, lease: None };
             let once = Once { key, elapsed_ms, ttl_ms, keys_max };
             let effect = run(&mut rows, &entry::encode_entry(&Terms::from(once.clone()), &command));
             let Effect::Done { deduplicated, .. } = effect else { panic!("the request is the same") };

@@ -30,7 +30,7 @@ fn blobs() -> impl Strategy<Value = Vec<u8>> {
 fn commands() -> impl Strategy<Value = Command> {
     prop_oneof![
         2 => (blobs(), blobs(), expects())
-            .prop_map(|(key, value, expect)| Command::Put { key, value, expect }),
+            .prop_map(|(key, value, expect)| Command::Put { key, value, expect, lease: None }),
         1 => (blobs(), expects()).prop_map(|(key, expect)| Command::Delete { key, expect }),
     ]
 }
@@ -171,7 +171,7 @@ proptest! {
     /// again among the others, each taking as many revisions as it has no-ops of the other history.
     #[test]
     fn the_hash_forgets_history(names in vec(0..20_u8, 1..20)) {
-        let put = |key: Vec<u8>| Command::Put { key, value: b"v".to_vec(), expect: Expect::Anything };
+        let put = |key: Vec<u8>| Command::Put { key, value: b"v".to_vec(), expect: Expect::Anything, lease: None };
         let delete = |key: Vec<u8>| Command::Delete { key, expect: Expect::Anything };
         let (mut passing, mut rewriting) = (Vec::new(), Vec::new());
         for (i, &name) in names.iter().enumerate() {

@@ -3,6 +3,7 @@
 //!
 //! Keys and values may have `\xNN` escapes; `""` is empty; `@N` is a text of N bytes.
 
+mod leases;
 mod memory;
 mod transactions;
 
@@ -12,8 +13,8 @@ use std::path::Path;
 
 use keyspace::history::{Events, Floor, NotReadable, Version, Wanted, count_records, events, floor};
 use keyspace::{
-    Command, Effect, Expect, IdempotencyKey, KeyRange, Once, Outcome, Query, QueryAnswer, Terms, answer,
-    apply, entry,
+    Command, Effect, Expect, Fence, IdempotencyKey, KeyRange, Once, Outcome, Query, QueryAnswer, Terms,
+    answer, apply, entry,
 };
 use memory::MemoryRows;
 use storage::{ReadRows, Row};
@@ -63,6 +64,7 @@ struct Machine {
     rows: MemoryRows,
     term: u64,
     quota_bytes: Option<u64>,
+    fence: Option<Fence>,
 }
 
 impl Machine {
@@ -73,9 +75,12 @@ impl Machine {
                 self.term += 1;
                 self.apply(&[])
             }
-            ["put", key, value, ref options @ ..] => {
-                self.command(&Command::Put { key: bytes(key), value: bytes(value), expect: expect(options) })
-            }
+            ["put", key, value, ref options @ ..] => self.command(&Command::Put {
+                key: bytes(key),
+                value: bytes(value),
+                expect: expect(options),
+                lease: None,
+            }),
             ["delete", key, ref options @ ..] => {
                 self.command(&Command::Delete { key: bytes(key), expect: expect(options) })
             }
@@ -96,6 +101,20 @@ impl Machine {
                     Err(problem) => format!("{problem}\nnext step: {}", problem.next_step),
                 }
             }
+            ["fence", name, token, ref words @ ..] => {
+                self.fence = Some(Fence { name: bytes(name), token: token.parse().unwrap() });
+                let answer = self.step(&words.join(" "));
+                self.fence = None;
+                answer
+            }
+            ["lease" | "lock", ..] => match leases::asked(&words) {
+                // Which no client can ask for.
+                leases::Asked::Command(expire) if words[1] == "expire" => {
+                    self.apply(&entry::encode_entry(&Terms::default(), &expire))
+                }
+                leases::Asked::Command(command) => self.command(&command),
+                leases::Asked::Query(query) => self.query(&query),
+            },
             ["entry", ref hex @ ..] => self.apply(&hex_bytes(hex)),
             ["get", key] => self.query(&Query::Get { key: bytes(key) }),
             ["range", start, end, ref options @ ..] => {
@@ -141,7 +160,8 @@ impl Machine {
     fn command(&mut self, command: &Command) -> String {
         match command.validate() {
             Ok(()) => {
-                let terms = Terms { quota_bytes: self.quota_bytes, ..Terms::default() };
+                let fence = self.fence.clone();
+                let terms = Terms { quota_bytes: self.quota_bytes, fence, ..Terms::default() };
                 self.apply(&entry::encode_entry(&terms, command))
             }
             Err(problem) => format!("{problem}\nnext step: {}", problem.next_step),
@@ -151,12 +171,13 @@ impl Machine {
     fn once(&mut self, once: &Once, words: &[&str]) -> String {
         let command = match *words {
             ["put", key, value, ref options @ ..] => {
-                Command::Put { key: bytes(key), value: bytes(value), expect: expect(options) }
+                Command::Put { key: bytes(key), value: bytes(value), expect: expect(options), lease: None }
             }
             ["delete", key, ref options @ ..] => Command::Delete { key: bytes(key), expect: expect(options) },
             _ => panic!("no such command: {words:?}"),
         };
-        let terms = Terms { quota_bytes: self.quota_bytes, ..Terms::from(once.clone()) };
+        let fence = self.fence.clone();
+        let terms = Terms { quota_bytes: self.quota_bytes, fence, ..Terms::from(once.clone()) };
         self.apply(&entry::encode_entry(&terms, &command))
     }
 
@@ -179,7 +200,7 @@ impl Machine {
         for number in 0..count {
             let key = format!("{prefix}{number:05}").into_bytes();
             let value = b"1".to_vec();
-            self.command(&Command::Put { key, value, expect: Expect::Anything });
+            self.command(&Command::Put { key, value, expect: Expect::Anything, lease: None });
         }
         self.state()
     }
@@ -205,6 +226,7 @@ impl Machine {
             QueryAnswer::NotReadable(NotReadable { asked, revision, floor }) => {
                 format!("not readable: asked={asked} revision={revision} floor={floor}")
             }
+            QueryAnswer::Lease(answer) => leases::show_answer(&answer),
         }
     }
 
@@ -283,6 +305,13 @@ fn show_outcome(outcome: Outcome) -> String {
         }
         Outcome::Reclaimed { revision, events, done } => {
             format!("reclaimed revision={revision} events={events} done={done}")
+        }
+        Outcome::Lease(outcome) => leases::show_outcome(&outcome),
+        Outcome::Fenced { revision, current } => {
+            format!(
+                "fenced: revision={revision} current={}",
+                current.map_or("-".to_owned(), |c| c.to_string())
+            )
         }
     }
 }

@@ -54,7 +54,7 @@ fn compares() -> impl Strategy<Value = Compare> {
 
 fn ops() -> impl Strategy<Value = TxnOp> {
     prop_oneof![
-        3 => (keys(), values()).prop_map(|(key, value)| TxnOp::Put { key, value }),
+        3 => (keys(), values()).prop_map(|(key, value)| TxnOp::Put { key, value, lease: None }),
         2 => (keys(), -3..4_i64).prop_map(|(key, by)| TxnOp::Increment { key, by }),
         2 => keys().prop_map(|key| TxnOp::Get { key }),
         2 => (ranges(), 1..4_u32, any::<bool>())
@@ -181,7 +181,7 @@ impl Model {
 
     fn op(&mut self, op: &TxnOp, before: &Model) -> Option<TxnResult> {
         Some(match op {
-            TxnOp::Put { key, value } => {
+            TxnOp::Put { key, value, .. } => {
                 let (create_revision, version) = self.put(key, value.clone());
                 TxnResult::Put { create_revision, version }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer, Txn};
+use keyspace::{Command, Fence, IdempotencyKey, Outcome, Query, QueryAnswer, Txn};
 use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob, ReclaimDone, ReclaimJob};
 use types::{
     ClusterId, ErrorCode, GroupId, Limits, NodeId, Problem, Receipt, Role, SessionToken, WriteBatch,
@@ -11,6 +11,7 @@ use types::{
 };
 use wire::PeerMessage;
 
+use crate::acquire::{Acquire, Acquired};
 use crate::catalog::{CatalogAnswer, CatalogOp};
 use crate::lost::{LostAnswer, LostOp};
 use crate::watch::{WatchEvent, WatchRequest};
@@ -167,6 +168,8 @@ pub struct Options {
     pub client: String,
     /// What the client calls the request, likewise.
     pub request_id: String,
+    /// Carry out a write only while this is the fence of a lock's holder.
+    pub fence: Option<Fence>,
 }
 
 /// Longest name of a client or a request, in bytes: it is in the entry of every write that is acknowledged early.
@@ -205,6 +208,8 @@ pub enum Op {
     Catalog(CatalogOp),
     /// Of the list of lost writes; the request's keyspace says nothing.
     Lost(LostOp),
+    /// Waits until a lock is held. Its fence is its steps'.
+    Acquire(Acquire),
 }
 
 impl From<Txn> for Op {
@@ -236,6 +241,8 @@ pub enum ReplyBody {
     Lost(LostAnswer),
     /// To a command that was acknowledged before it was applied: what it did is not known yet.
     Accepted,
+    /// To [`Op::Acquire`].
+    Acquired(Acquired),
 }
 
 /// Something the driver must do. Carry them out in the order given.

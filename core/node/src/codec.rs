@@ -1,11 +1,11 @@
 //! Requests and answers as they travel between nodes, inside [`wire::message::Forward`] and its reply.
 //! Protocol Buffers, so that fields can be added; numbers are never reused.
 
-use keyspace::IdempotencyKey;
 use keyspace::codec::{
     DecodeError, decode_answer, decode_command, decode_outcome, decode_query, encode_answer, encode_command,
     encode_outcome, encode_query,
 };
+use keyspace::{Fence, IdempotencyKey};
 use prost::Message;
 use types::{Acks, Applied, ErrorCode, Guarantee, Hlc, NodeId, Problem, Receipt, Role};
 
@@ -34,6 +34,16 @@ struct WireOptions {
     client: String,
     #[prost(string, tag = "41")]
     request_id: String,
+    #[prost(message, optional, tag = "7")]
+    fence: Option<WireFence>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireFence {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    token: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -137,7 +147,7 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
             WireOp::Once(WireOnce { key: key.as_bytes().to_vec(), command: encode_command(command) })
         }
         Op::Query(query) => WireOp::Query(encode_query(query)),
-        Op::Catalog(_) | Op::Lost(_) => {
+        Op::Catalog(_) | Op::Lost(_) | Op::Acquire(_) => {
             unreachable!("the node asked turns it into requests to the meta group")
         }
     };
@@ -168,10 +178,11 @@ fn encode_options(options: &Options) -> Option<WireOptions> {
     if *options == Options::default() {
         return None;
     }
-    let Options { ack, read, session, client, request_id } = options;
+    let Options { ack, read, session, client, request_id, fence } = options;
     let (ack, read) = (ack.map(|ack| ack.to_string()), read.map(|read| read.to_string()));
     let (client, request_id) = (client.clone(), request_id.clone());
-    Some(WireOptions { ack, read, session: session.to_string(), client, request_id })
+    let fence = fence.as_ref().map(|fence| WireFence { name: fence.name.clone(), token: fence.token });
+    Some(WireOptions { ack, read, session: session.to_string(), client, request_id, fence })
 }
 
 fn decode_options(wire: WireOptions) -> Result<Options, DecodeError> {
@@ -181,7 +192,8 @@ fn decode_options(wire: WireOptions) -> Result<Options, DecodeError> {
         .session
         .parse()
         .map_err(|error: types::session::SessionTokenError| malformed(error.to_string()))?;
-    Ok(Options { ack, read, session, client: wire.client, request_id: wire.request_id })
+    let fence = wire.fence.map(|fence| Fence { name: fence.name, token: fence.token });
+    Ok(Options { ack, read, session, client: wire.client, request_id: wire.request_id, fence })
 }
 
 /// Encodes an answer for [`wire::message::ForwardReply`].
@@ -193,7 +205,7 @@ pub fn encode_reply(result: &Result<Reply, Problem>) -> Vec<u8> {
                 ReplyBody::Outcome(outcome) => WireBody::Outcome(encode_outcome(outcome)),
                 ReplyBody::Answer(answer) => WireBody::Answer(encode_answer(answer)),
                 ReplyBody::Accepted => WireBody::Accepted(WireAccepted {}),
-                ReplyBody::Catalog(_) | ReplyBody::Lost(_) => {
+                ReplyBody::Catalog(_) | ReplyBody::Lost(_) | ReplyBody::Acquired(_) => {
                     unreachable!("only the node asked gives such an answer")
                 }
             }),

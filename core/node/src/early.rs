@@ -2,7 +2,7 @@
 //!
 //! Guarantee G-EARLY: with `ack = leader` a write is answered only once the leader that answers has it on its own disk, in the
 //! term in which it leads; its receipt claims no more than that. Only what can be answered truthfully before it is
-//! applied is answered early: puts and deletes without conditions, in keyspaces without a quota. Everything else is
+//! applied is answered early: puts and deletes without a condition, lease or fence, in keyspaces without a quota. Everything else is
 //! answered when it is applied, as with `ack = quorum`.
 //!
 //! Not promised: that such a write survives a failover. What is lost is listed: see [`crate::lost`].
@@ -48,13 +48,15 @@ impl EarlyWrites {
 }
 
 /// Whether what a command did can be told before it is applied.
-fn is_unconditional(op: &Op) -> bool {
-    matches!(
-        op,
+fn is_unconditional(request: &Request) -> bool {
+    let unconditional = matches!(
+        request.op,
         Op::Command(
-            Command::Put { expect: Expect::Anything, .. } | Command::Delete { expect: Expect::Anything, .. }
+            Command::Put { expect: Expect::Anything, lease: None, .. }
+                | Command::Delete { expect: Expect::Anything, .. }
         )
-    )
+    );
+    unconditional && request.options.fence.is_none()
 }
 
 /// Checks that a request that names `ack = leader` or `none` can have it.
@@ -64,12 +66,12 @@ fn is_unconditional(op: &Op) -> bool {
 pub(crate) fn validate(request: &Request) -> Result<(), Problem> {
     match request.options.ack {
         Some(ack @ (Ack::None | Ack::Leader))
-            if matches!(request.op, Op::Command(_) | Op::Once(..)) && !is_unconditional(&request.op) =>
+            if matches!(request.op, Op::Command(_) | Op::Once(..)) && !is_unconditional(request) =>
         {
             Err(Problem::not_applied(
                 ErrorCode::InvalidArgument,
                 format!(
-                    "ack = {ack} is for puts and deletes without a condition, idempotency key or fence: what any other write did \
+                    "ack = {ack} is for puts and deletes without a condition, idempotency key, lease or fence: what any other write did \
                      is known only once it is committed"
                 ),
                 "ask for ack = quorum, or leave it out",
@@ -86,7 +88,7 @@ impl Node {
         let contract = contract.unwrap_or_default();
         let ack = request.options.ack.unwrap_or(contract.ack);
         let early = matches!(ack, Ack::None | Ack::Leader);
-        if early && (!is_unconditional(&request.op) || contract.quota_bytes.is_some()) {
+        if early && (!is_unconditional(request) || contract.quota_bytes.is_some()) {
             return Ack::Quorum;
         }
         ack

@@ -45,9 +45,15 @@ impl Node {
                 Placement::Any => 0,
                 Placement::All => unreachable!("it was taken apart when it came"),
             }),
-            Op::Catalog(_) | Op::Lost(_) => unreachable!("it was turned into requests to the meta group"),
+            Op::Catalog(_) | Op::Lost(_) | Op::Acquire(_) => {
+                unreachable!("it was turned into other requests")
+            }
         };
-        Some(shard.map(|shard| keyspace.group.shard(shard)))
+        let fenced = |shard| match &waiting.request.options.fence {
+            Some(fence) => fence.check_shard(shard, shards).map(|()| shard),
+            None => Ok(shard),
+        };
+        Some(shard.and_then(fenced).map(|shard| keyspace.group.shard(shard)))
     }
 
     /// Whether a request that a peer sent on concerns this group, as far as this node knows its keyspace.
@@ -63,7 +69,7 @@ impl Node {
                 }
                 Err(_) => None,
             },
-            Op::Catalog(_) | Op::Lost(_) => None,
+            Op::Catalog(_) | Op::Lost(_) | Op::Acquire(_) => None,
         };
         shard.is_some_and(|shard| keyspace.group.shard(shard) == group)
     }

@@ -8,7 +8,7 @@ use types::{GroupId, LogPosition, NodeId, Role, SessionToken};
 
 use crate::{
     early::EarlyWrites, forwards::ForwardsSeen, freshness::Freshness, held::Held, keeping::Keeping,
-    lag::Appended, lost::LostOfGroup, snapshots::Receiving,
+    lag::Appended, leases::Leases, lost::LostOfGroup, parked::Parked, snapshots::Receiving,
 };
 
 /// A group and what waits on it.
@@ -32,6 +32,10 @@ pub(crate) struct Group {
     /// When entries entered this leader's log.
     pub appended: Appended,
     pub reads: Reads,
+    /// Reads that wait for what the state does not have yet.
+    pub parked: Parked,
+    /// The time of leases, while this node leads.
+    pub leases: Leases,
     /// A snapshot being received.
     pub receiving: Option<Receiving>,
     /// A snapshot being installed; the group's log writes wait for it.
@@ -63,15 +67,28 @@ pub(crate) struct Reads {
     pub waiting: Vec<u64>,
     /// Wait for a majority to confirm a ReadIndex: by its number, when it was asked, and who waits.
     pub asked: BTreeMap<u64, (u64, Vec<u64>)>,
-    /// Wait for the state to reach an index: the index, the term that was confirmed, and who waits.
-    pub confirmed: VecDeque<(u64, u64, Vec<u64>)>,
+    /// Wait for the state to reach an index.
+    pub confirmed: VecDeque<Confirmed>,
+}
+
+/// Reads whose leader is confirmed.
+#[derive(Debug)]
+pub(crate) struct Confirmed {
+    /// The state must have come so far.
+    pub index: u64,
+    /// The term that was confirmed.
+    pub term: u64,
+    /// When it was asked for.
+    pub asked_ms: u64,
+    /// Who waits.
+    pub ids: Vec<u64>,
 }
 
 impl Reads {
     /// Requests in all stages, those answered meanwhile included.
     pub(crate) fn len(&self) -> usize {
         let asked: usize = self.asked.values().map(|(_, ids)| ids.len()).sum();
-        let confirmed: usize = self.confirmed.iter().map(|(_, _, ids)| ids.len()).sum();
+        let confirmed: usize = self.confirmed.iter().map(|confirmed| confirmed.ids.len()).sum();
         self.waiting.len() + asked + confirmed
     }
 
@@ -80,8 +97,8 @@ impl Reads {
     pub(crate) fn keep(&mut self, waits: impl Fn(u64) -> bool) {
         self.waiting.retain(|id| waits(*id));
         self.asked.values_mut().for_each(|(_, ids)| ids.retain(|id| waits(*id)));
-        self.confirmed.iter_mut().for_each(|(_, _, ids)| ids.retain(|id| waits(*id)));
-        self.confirmed.retain(|(_, _, ids)| !ids.is_empty());
+        self.confirmed.iter_mut().for_each(|confirmed| confirmed.ids.retain(|id| waits(*id)));
+        self.confirmed.retain(|confirmed| !confirmed.ids.is_empty());
     }
 }
 
@@ -112,6 +129,8 @@ impl Group {
             lost: LostOfGroup::default(),
             appended: Appended::default(),
             reads: Reads::default(),
+            parked: Parked::default(),
+            leases: Leases::default(),
             receiving: None,
             installing: None,
             leaderless_since_ms: Some(now_ms),
@@ -142,6 +161,7 @@ impl Group {
         for (_, (_, mut asked)) in std::mem::take(&mut self.reads.asked) {
             ids.append(&mut asked);
         }
+        ids.extend(self.parked.drain());
         ids
     }
 }

@@ -5,6 +5,7 @@
 //! [`Node::poll`] once, and carry out every output in order. Nothing here blocks except reads of the
 //! state store; nothing reads a clock, opens a file or draws entropy.
 
+mod acquire;
 pub mod api;
 pub mod catalog;
 mod codec;
@@ -19,9 +20,11 @@ mod held;
 mod hlc;
 mod keeping;
 mod lag;
+mod leases;
 pub mod lost;
 mod meta;
 mod node;
+mod parked;
 #[cfg(feature = "planted")]
 mod planted;
 mod problems;
@@ -35,6 +38,7 @@ pub mod status;
 pub mod watch;
 mod writes;
 
+pub use acquire::{Acquire, Acquired, Under, leave, proclaim};
 pub use api::{
     CLIENT_BYTES_MAX, Fatal, Input, NodeConfig, NodeEvent, Op, Options, Output, Reply, ReplyBody, Request,
     Timing,

@@ -56,13 +56,18 @@ pub(crate) fn decode_contract(bytes: &[u8], nodes: u32) -> Result<Contract, Stri
 
 /// The change that creates a keyspace, unless one of the name exists.
 pub(crate) fn create(name: &str, contract: &Contract) -> Command {
-    Command::Put { key: keyspace_key(name), value: encode_contract(contract), expect: Expect::Absent }
+    Command::Put {
+        key: keyspace_key(name),
+        value: encode_contract(contract),
+        expect: Expect::Absent,
+        lease: None,
+    }
 }
 
 /// The change that gives a keyspace another contract, if its record is still of this revision.
 pub(crate) fn alter(name: &str, contract: &Contract, revision: u64) -> Command {
     let expect = Expect::Revision(revision);
-    Command::Put { key: keyspace_key(name), value: encode_contract(contract), expect }
+    Command::Put { key: keyspace_key(name), value: encode_contract(contract), expect, lease: None }
 }
 
 /// The change that deletes a keyspace, if its record is still of this revision.

@@ -12,6 +12,7 @@ use storage::{
 use types::{Contract, ErrorCode, GroupId, HardState, Hlc, LogPosition, NodeId, Now, Problem};
 
 use crate::{
+    acquire::Acquires,
     api::{Fatal, Input, NodeConfig, Output},
     catalog::{Catalog, KeyspaceInfo},
     gather::Gathers,
@@ -64,6 +65,9 @@ pub struct Node {
     pub(crate) catalog: Catalog,
     pub(crate) lost: Lost,
     pub(crate) gathers: Gathers,
+    pub(crate) acquires: Acquires,
+    /// A step of this poll made another possible, which need not wait for the next.
+    pub(crate) more_to_do: bool,
     /// Forwarded requests that may be repeated, by the time to do so. Each is taken out at its time.
     pub(crate) forwarded: BTreeSet<(u64, u64)>,
     pub(crate) sending: Sending,
@@ -102,6 +106,8 @@ impl Node {
             catalog: Catalog::default(),
             lost: Lost { dirty: true, ..Lost::default() },
             gathers: Gathers::default(),
+            acquires: Acquires::default(),
+            more_to_do: false,
             forwarded: BTreeSet::new(),
             watches: Watches::default(),
             sending: Sending::new(now.wall_ms << 16),
@@ -172,7 +178,12 @@ impl Node {
             Ok(())
         })?;
         self.route(now)?;
+        self.more_to_do = false;
         self.each_group(|node, group| node.pump(now, group))?;
+        if self.more_to_do {
+            self.route(now)?;
+            self.each_group(|node, group| node.pump(now, group))?;
+        }
         if let Some(recorded) = self.recorded.take() {
             self.follow_catalog(now, recorded)?;
         }
@@ -208,6 +219,7 @@ impl Node {
         self.bound_lost(now);
         self.repeat_unanswered(now);
         self.watches.on_tick();
+        self.keep_waiting_leases(now);
         for group in self.groups.values_mut() {
             group.raft.tick();
             let stale = group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms));

@@ -4,10 +4,19 @@ use keyspace::{
     Command, Txn, TxnOp,
     codec::{decode_command, encode_command},
 };
+use keyspace::{
+    LeaseQuery, LeaseRecord, Query,
+    entry::{decode_entry, encode_entry},
+};
 use raft_group::Planted;
-use types::{Acks, Contract, Entry};
+use types::{Acks, Contract, Entry, LeaseId, Now, Role};
 
-use crate::{group::Group, node::Node};
+use crate::{
+    api::{Fatal, Op, ReplyBody},
+    group::Group,
+    leases::{Leases, tell_time},
+    node::Node,
+};
 
 impl Node {
     /// The applied index and the age that a node with a bug believes its replica to have.
@@ -58,6 +67,47 @@ impl Node {
         self.config.planted == Some(at)
     }
 
+    /// When a leader with a bug begins to count the time of leases, and of which.
+    pub(crate) fn planted_leases(
+        &self,
+        now: Now,
+        known: &Leases,
+        mut found: Vec<(LeaseId, LeaseRecord)>,
+    ) -> (Now, Vec<(LeaseId, LeaseRecord)>) {
+        match self.config.planted {
+            Some(Planted::LeasesNotExtended) => {
+                let longest = found.iter().map(|(_, record)| record.ttl_ms).max().unwrap_or(0);
+                (Now { mono_ms: now.mono_ms.saturating_sub(longest), ..now }, found)
+            }
+            Some(Planted::LeasesOfOldTerm) => {
+                found.retain(|(id, _)| !known.knows(*id));
+                (now, found)
+            }
+            _ => (now, found),
+        }
+    }
+
+    /// Whether a leader with a bug has answered a keep-alive at once.
+    pub(crate) fn planted_keep_alive(&mut self, now: Now, id: u64) -> Result<bool, Fatal> {
+        let Some(waiting) = self.requests.get(id) else { return Ok(false) };
+        let Op::Query(query @ Query::Lease(LeaseQuery::KeepAlive { .. })) = waiting.request.op.clone() else {
+            return Ok(false);
+        };
+        let Some(Ok(group)) = self.group_of(waiting) else { return Ok(false) };
+        let leads = self.groups[&group].raft.role() == Role::Leader;
+        if self.config.planted != Some(Planted::KeepAliveUnconfirmed) || !leads {
+            return Ok(false);
+        }
+        let Some(mut group) = self.groups.remove(&group) else { return Ok(false) };
+        let mut answer = keyspace::answer(&self.store, group.id, &query)?;
+        if tell_time(&mut group.leases, now, now.mono_ms, &query, &mut answer).is_none() {
+            let term = group.raft.term();
+            self.answer_confirmed(id, &group, ReplyBody::Answer(answer), term);
+        }
+        self.groups.insert(group.id, group);
+        Ok(true)
+    }
+
     /// The age that a node with a bug writes in a receipt.
     pub(crate) fn planted_staleness(&self, staleness_ms: Option<u64>) -> Option<u64> {
         match self.config.planted {
@@ -88,6 +138,10 @@ impl Node {
 
 /// The entry as a node with the bug applies it.
 pub(crate) fn damage(planted: Option<Planted>, entry: &Entry) -> Entry {
+    if let (Some(Planted::StaleFenceAccepted), Ok(mut log)) = (planted, decode_entry(&entry.data)) {
+        log.terms.fence = None;
+        return Entry { data: encode_entry(&log.terms, &log.command).into(), ..entry.clone() };
+    }
     match (planted, decode_command(&entry.data)) {
         (Some(Planted::TxnIgnoresCompares), Ok(Command::Txn(mut txn))) => {
             ignore_compares(&mut txn);

@@ -1,6 +1,6 @@
 //! One group's turn in a poll: propose, ask for read confirmations, drain the engine, apply, answer.
 
-use keyspace::{Effect, IdempotencyKey, Once, Outcome, Terms, entry::encode_entry};
+use keyspace::{Command, Effect, IdempotencyKey, LeaseCommand, Once, Outcome, Terms, entry::encode_entry};
 use raft_group::{GroupOutput, ProposeError, ReadError};
 use storage::ReadRows;
 use types::{Acks, Entry, GroupId, Guarantee, LogPosition, Now, Receipt, Role};
@@ -8,10 +8,12 @@ use wire::PeerBody;
 
 use crate::{
     api::{Fatal, NodeEvent, Op, Output, Reply, ReplyBody},
-    group::Group,
+    group::{Confirmed, Group},
     held::Held,
+    leases::tell_time,
     meta,
     node::Node,
+    parked::{ends_wait, is_leaders},
     problems,
     requests::{Place, Waiting},
 };
@@ -40,9 +42,11 @@ impl Node {
             }
         }
         self.answer_early(group);
+        self.count_leases(now, group)?;
         self.answer_held(group);
         group.appended.note(group.raft.role(), group.raft.last_index(), now.mono_ms);
-        self.answer_reads(group)
+        self.answer_reads(now, group)?;
+        Ok(self.answer_parked(group)?)
     }
 
     /// Puts waiting commands into the log, as one proposal.
@@ -72,13 +76,15 @@ impl Node {
             let (command, key) = match &request.op {
                 Op::Command(command) => (command, None),
                 Op::Once(key, command) => (command, Some(key)),
-                Op::Query(_) | Op::Catalog(_) | Op::Lost(_) => unreachable!("only commands are proposed"),
+                _ => unreachable!("only commands are proposed"),
             };
             let terms = Terms {
                 once: key.map(|key| self.once(now, group, key, stamped)),
                 seen: request.options.session.clone().without(group.id).without(GroupId::META).without_hlc(),
                 quota_bytes: self.quota_of(group),
                 early: self.early(now, request),
+                fence: request.options.fence.clone(),
+                shards: self.shards_of(group, command),
             };
             let early = terms.early.is_some();
             stamped |= key.is_some();
@@ -127,6 +133,13 @@ impl Node {
         #[cfg(feature = "planted")]
         let contract = self.planted_contract(contract, group.raft.term());
         Some(contract.quota_bytes? / u64::from(contract.shards))
+    }
+
+    /// How many shards a keyspace has, for a command that depends on it.
+    fn shards_of(&self, group: &Group, command: &Command) -> Option<u32> {
+        let chooses = matches!(command, Command::Lease(LeaseCommand::Grant { id: None, .. }));
+        let shards = self.keyspaces.get(&group.name).filter(|_| chooses)?.contract.shards;
+        (shards > 1).then_some(shards)
     }
 
     /// What an entry says beside its idempotency key. The first of a proposal tells the time that passed
@@ -200,7 +213,7 @@ impl Node {
         // Entries come before a snapshot in the same round, never after it.
         if !output.committed.is_empty() {
             progressed = true;
-            self.apply(group, &output.committed)?;
+            self.apply(now, group, &output.committed)?;
             output.committed.clear();
         }
         if let Some((ready, position)) = output.install.take() {
@@ -223,7 +236,8 @@ impl Node {
             if let Some((asked_ms, ids)) = group.reads.asked.remove(&read) {
                 let applied = self.store.state(group.id).applied_index;
                 group.freshness.prove(index, asked_ms, applied);
-                group.reads.confirmed.push_back((index, group.raft.term(), ids));
+                let term = group.raft.term();
+                group.reads.confirmed.push_back(Confirmed { index, term, asked_ms, ids });
             }
         }
         for (to, announce) in output.send_snapshot.drain(..) {
@@ -233,7 +247,7 @@ impl Node {
         Ok(progressed)
     }
 
-    fn apply(&mut self, group: &mut Group, entries: &[Entry]) -> Result<(), Fatal> {
+    fn apply(&mut self, now: Now, group: &mut Group, entries: &[Entry]) -> Result<(), Fatal> {
         let role = group.raft.role();
         for entry in entries {
             let position = LogPosition { index: entry.index, term: entry.term };
@@ -255,6 +269,10 @@ impl Node {
                 )
             {
                 self.recorded = Some(self.recorded_keyspaces()?);
+            }
+            if let Some(Effect::Done { outcome: Outcome::Lease(outcome), deduplicated: false }) = &effect {
+                let free = group.leases.applied(now.mono_ms, outcome);
+                group.reads.waiting.extend(free);
             }
             let mut own = None;
             let claims = (entry.index, 0)..=(entry.index, u64::MAX);
@@ -284,23 +302,30 @@ impl Node {
     }
 
     /// Answers the reads whose index the state has reached.
-    fn answer_reads(&mut self, group: &mut Group) -> Result<(), Fatal> {
+    fn answer_reads(&mut self, now: Now, group: &mut Group) -> Result<(), Fatal> {
         let applied = self.store.state(group.id).applied_index;
-        while let Some((index, ..)) = group.reads.confirmed.front() {
-            if *index > applied {
-                break;
-            }
-            let (_, term, ids) = group.reads.confirmed.pop_front().expect("the front was just seen");
-            for id in ids {
+        while group.reads.confirmed.front().is_some_and(|confirmed| confirmed.index <= applied) {
+            let confirmed = group.reads.confirmed.pop_front().expect("the front was just seen");
+            for id in confirmed.ids {
                 let Some(waiting) = self.requests.get(id) else { continue };
                 let Op::Query(query) = &waiting.request.op else { unreachable!("only queries are read") };
-                let answer = keyspace::answer(&self.store, group.id, query)?;
-                let quorum = self.quorum();
-                let acks =
-                    Acks { required: quorum, got: quorum, of: self.config.members.len() as u32, durable: 0 };
-                // Of the leader that was confirmed, also when it is deposed by now.
-                let at = (Role::Leader, term, applied);
-                self.answer_with(id, group, ReplyBody::Answer(answer), at, acks, false);
+                let mut answer = keyspace::answer(&self.store, group.id, query)?;
+                let leads = group.leases.counts_in(confirmed.term) && group.raft.role() == Role::Leader;
+                if is_leaders(query) && !leads {
+                    self.requests.retry(id, 0);
+                    continue;
+                }
+                if !ends_wait(query, &answer) {
+                    self.park(group, id)?;
+                    continue;
+                }
+                if let Some(ending) =
+                    tell_time(&mut group.leases, now, confirmed.asked_ms, query, &mut answer)
+                {
+                    group.leases.hold(ending, id);
+                    continue;
+                }
+                self.answer_confirmed(id, group, ReplyBody::Answer(answer), confirmed.term);
             }
         }
         Ok(())
@@ -410,7 +435,7 @@ fn revision_of(body: &ReplyBody) -> u64 {
     match body {
         ReplyBody::Outcome(outcome) => outcome.revision(),
         ReplyBody::Answer(answer) => answer.revision(),
-        ReplyBody::Catalog(_) | ReplyBody::Lost(_) | ReplyBody::Accepted => {
+        ReplyBody::Catalog(_) | ReplyBody::Lost(_) | ReplyBody::Acquired(_) | ReplyBody::Accepted => {
             unreachable!("no group gives such an answer")
         }
     }

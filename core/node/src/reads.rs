@@ -11,6 +11,7 @@ use crate::{
     api::{Fatal, Op, Options, Reply, ReplyBody, Request},
     group::Group,
     node::Node,
+    parked::is_leaders,
     requests::{Origin, Waiting},
 };
 
@@ -32,6 +33,9 @@ impl Node {
 
     /// Whether this replica, as it is now, keeps what a client's read asks for.
     pub(crate) fn where_to_read(&self, now: Now, waiting: &Waiting, group: &Group) -> Reading {
+        if matches!(&waiting.request.op, Op::Query(query) if is_leaders(query)) {
+            return Reading::Leader;
+        }
         if matches!(waiting.origin, Origin::Peer { .. } | Origin::Catalog { .. } | Origin::Probe { .. }) {
             return Reading::Leader;
         }

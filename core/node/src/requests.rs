@@ -52,6 +52,11 @@ pub(crate) enum Origin {
         /// Which group.
         group: GroupId,
     },
+    /// This node, working on a request for a lock.
+    Acquire {
+        /// Which.
+        id: u64,
+    },
     /// This node, working on a request about the list of keyspaces.
     Catalog {
         /// Which.
@@ -72,6 +77,8 @@ pub(crate) enum Place {
     Held(GroupId, u64),
     /// Waiting for the confirmation that this leader still leads, or for the state to catch up.
     Reading(GroupId),
+    /// Confirmed at this leader, and waiting for what the state does not have yet.
+    Parked(GroupId),
     /// Sent to the leader; it may have done anything.
     Forwarded(GroupId, NodeId),
 }

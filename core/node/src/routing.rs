@@ -10,6 +10,7 @@ use crate::{
     api::{Fatal, Op, Options, Output, Reply, Request},
     codec, early, gone,
     node::{META_NAME, Node, is_misrouted},
+    parked::waited_in_vain,
     problems,
     reads::Reading,
     requests::{Origin, Place, Waiting},
@@ -19,6 +20,10 @@ impl Node {
     /// Sends every request that is looking for a leader to one, if one is known.
     pub(crate) fn route(&mut self, now: Now) -> Result<(), Fatal> {
         for id in self.requests.routable(now.mono_ms, self.late_ms(now)) {
+            #[cfg(feature = "planted")]
+            if self.planted_keep_alive(now, id)? {
+                continue;
+            }
             let Some(waiting) = self.requests.get(id) else { continue };
             let name = waiting.request.keyspace.as_str();
             let own = name == META_NAME && !matches!(waiting.origin, Origin::Client { .. });
@@ -67,7 +72,7 @@ impl Node {
                         group.reads.waiting.push(id);
                         self.requests.place(id, Place::Reading(group_id));
                     }
-                    Op::Catalog(_) | Op::Lost(_) => {
+                    Op::Catalog(_) | Op::Lost(_) | Op::Acquire(_) => {
                         unreachable!("it was turned into requests to the meta group")
                     }
                 },
@@ -101,6 +106,11 @@ impl Node {
             Op::Catalog(op) => {
                 let Origin::Client { token } = origin else { unreachable!("only clients ask for it") };
                 return self.take_catalog(token, request.keyspace, op.clone(), deadline_ms);
+            }
+            Op::Acquire(acquire) => {
+                let Origin::Client { token } = origin else { unreachable!("only clients ask for it") };
+                let (acquire, options) = (acquire.clone(), request.options);
+                return self.take_acquire(token, request.keyspace, acquire, options, deadline_ms);
             }
         };
         let valid = valid.and_then(|()| request.options.validate()).and_then(|()| early::validate(&request));
@@ -367,6 +377,7 @@ impl Node {
                 None => problems::deadline_unknown(),
             },
             Place::Queued(_) => problems::deadline_not_applied(),
+            Place::Parked(_) => waited_in_vain(),
             Place::Reading(_) => problems::read_unconfirmed(name),
             Place::Proposed(group, index) => {
                 let committed =
@@ -404,6 +415,7 @@ impl Node {
             Origin::LostTask { token } => self.on_lost_task(token, result),
             Origin::LostReport { group } => self.on_lost_report(group, &result),
             Origin::LostBound { group } => self.on_lost_bound(group, result.is_ok()),
+            Origin::Acquire { id } => self.on_acquire_answer(id, result),
             Origin::Gather { id, shard } => self.on_gather_answer(id, shard, result),
             Origin::Peer { from, boot, id } => {
                 let reply = ForwardReply { id, boot, reply: codec::encode_reply(&result).into() };

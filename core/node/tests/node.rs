@@ -49,7 +49,12 @@ fn compare_and_set_refuses_the_wrong_revision() {
     cluster.elect();
     cluster.call(NodeId(0), put("k", "v")).expect("the write succeeds");
     let cas = |revision| {
-        Op::Command(Command::Put { key: "k".into(), value: "w".into(), expect: Expect::Revision(revision) })
+        Op::Command(Command::Put {
+            key: "k".into(),
+            value: "w".into(),
+            expect: Expect::Revision(revision),
+            lease: None,
+        })
     };
     let refused = cluster.call(NodeId(1), cas(9)).expect("it is answered");
     assert_eq!(refused.body, ReplyBody::Outcome(Outcome::Conflict { revision: 1, current: 1 }));

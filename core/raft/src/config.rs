@@ -47,6 +47,14 @@ pub enum Planted {
     WatchSkipsCompacted,
     /// A watch from a revision that a replica has not applied yet begins where the replica is. A bug of the node's.
     WatchFromOwnRevision,
+    /// A new leader takes the time of every lease to be up. A bug of the node's.
+    LeasesNotExtended,
+    /// A leader goes by the times of its last term when it leads again. A bug of the node's.
+    LeasesOfOldTerm,
+    /// A leader acknowledges keep-alives without a round that confirms it. A bug of the node's.
+    KeepAliveUnconfirmed,
+    /// Fences are not checked as entries are applied. A bug of the node's.
+    StaleFenceAccepted,
 }
 
 /// One group's configuration on one node.

@@ -22,6 +22,10 @@ pub enum ErrorCode {
     TooStale,
     /// The revision was compacted: it can be neither read nor watched any more.
     Compacted,
+    /// The fencing token is not the one of the lock's present holder.
+    Fenced,
+    /// The lease has ended, or never was.
+    LeaseNotFound,
     /// The idempotency key was used with another request.
     IdempotencyKeyReused,
     /// The keyspace's quota has no room for the write.
@@ -52,6 +56,8 @@ impl ErrorCode {
         ErrorCode::Conflict,
         ErrorCode::TooStale,
         ErrorCode::Compacted,
+        ErrorCode::Fenced,
+        ErrorCode::LeaseNotFound,
         ErrorCode::IdempotencyKeyReused,
         ErrorCode::QuotaExceeded,
         ErrorCode::KeyNotFound,
@@ -73,6 +79,8 @@ impl ErrorCode {
             ErrorCode::Conflict => "CONFLICT",
             ErrorCode::TooStale => "TOO_STALE",
             ErrorCode::Compacted => "COMPACTED",
+            ErrorCode::Fenced => "FENCED",
+            ErrorCode::LeaseNotFound => "LEASE_NOT_FOUND",
             ErrorCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             ErrorCode::QuotaExceeded => "QUOTA_EXCEEDED",
             ErrorCode::KeyNotFound => "KEY_NOT_FOUND",

@@ -34,6 +34,22 @@ pub const WATCH_BUFFER_BYTES_MAX: u64 = 64 * 1024;
 /// Changes of a group of which its watchers have a copy in common, in bytes. Who is further behind reads the
 /// history in the state store.
 pub const WATCH_RECENT_BYTES_MAX: usize = 1024 * 1024;
+/// Shortest time to live of a lease, in milliseconds: ten ticks of a node, within which it can be renewed.
+pub const LEASE_TTL_MS_MIN: u64 = 200;
+/// Longest time to live of a lease, in milliseconds: a year.
+pub const LEASE_TTL_MS_MAX: u64 = 365 * 24 * 3_600_000;
+/// Most leases of a group: a new leader reads them all before it renews the first.
+pub const LEASES_MAX: u64 = 16_384;
+/// Most keys of one lease: they are removed by one entry.
+pub const LEASE_KEYS_MAX: u64 = 1_024;
+/// Longest key that may be bound to a lease, in bytes: records repeat it behind a prefix.
+pub const LEASED_KEY_BYTES_MAX: usize = 4_000;
+/// Most requests that wait at a group's leader for a lock or for news of an election.
+pub const LOCK_WAITS_MAX: usize = 1_024;
+/// Most waiters of a lock that an answer counts.
+pub const LOCK_QUEUE_COUNT_MAX: u64 = 1_000;
+/// Longest name of a lock, in bytes: its keys have up to 17 more.
+pub const LOCK_NAME_BYTES_MAX: usize = 1_024;
 /// Longest keyspace name, in bytes.
 pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
 /// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a

@@ -16,6 +16,11 @@ pub fn shard_of(key: &[u8], shards: u32) -> u32 {
     ((u128::from(xxh3_64(hashed_part(key))) * u128::from(shards)) >> 64) as u32
 }
 
+/// Whether every key that begins with this name is in one shard: the name has a tag.
+pub fn has_tag(name: &[u8]) -> bool {
+    hashed_part(name).len() < name.len()
+}
+
 /// What of a key is hashed: what stands between its first `{` and the first `}` after it, if that is
 /// something, else all of it.
 fn hashed_part(key: &[u8]) -> &[u8] {

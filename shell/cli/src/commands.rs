@@ -40,6 +40,7 @@ pub async fn put(args: Put, json: bool) -> Result<(), Failure> {
     let key = args.key.bytes();
     let (keyspace, repeat) =
         under_key(written(&args.connection, &args.writing)?, args.idempotency_key.as_deref());
+    let keyspace = keyspace.leased(args.lease);
     let answer = keyspace.put(&key, value, condition, repeat).await;
     let answer = answer.map_err(|error| failure(error, args.idempotency_key.is_some()))?;
     print_change("written", &key, &answer, args.receipt, json);
@@ -53,7 +54,8 @@ fn read_from(connection: &Connection, asked: &Reading) -> Result<Keyspace, Failu
 
 /// The keyspace, as a write asks for it.
 pub fn written(connection: &Connection, asked: &Writing) -> Result<Keyspace, Failure> {
-    Ok(connection.keyspace()?.acknowledging(asked.ack).in_session(asked.session.as_ref()))
+    let keyspace = connection.keyspace()?.acknowledging(asked.ack).in_session(asked.session.as_ref());
+    Ok(keyspace.fenced(asked.fence.as_deref()))
 }
 
 /// With an idempotency key a change may be sent again, whatever became of it.

@@ -13,9 +13,9 @@ pub enum Exit {
     Error = 1,
     /// The command line makes no sense.
     Usage = 2,
-    /// The key does not exist.
+    /// The key, or the lease, does not exist.
     NotFound = 3,
-    /// The key is not at the expected revision.
+    /// The key is not at the expected revision, or the lock is not held any more.
     Conflict = 4,
     /// No quorum, no leader, or no endpoint answers in time.
     Unavailable = 5,

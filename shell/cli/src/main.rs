@@ -10,6 +10,8 @@ mod commands;
 mod dev;
 mod failure;
 mod keyspaces;
+mod leases;
+mod locks;
 mod lost;
 mod output;
 mod server_command;
@@ -67,6 +69,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch(args) => watch::run(args, json).await,
         Command::Compact(args) => watch::compact(args, json).await,
         Command::LostWrites(args) => lost::run(args, json).await,
+        Command::Lease(args) => leases::run(args.command, json).await,
+        Command::Lock(args) => locks::lock(args, json).await,
+        Command::Election(args) => locks::election(args.command, json).await,
         Command::Import(args) => tree::import::run(args, json).await,
         Command::Export(args) => tree::export::run(args, json).await,
         Command::Status(args) => status::run(&args.connection, json).await,

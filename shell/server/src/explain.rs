@@ -22,6 +22,8 @@ fn page(code: ErrorCode) -> &'static str {
         ErrorCode::Conflict => page!("CONFLICT"),
         ErrorCode::TooStale => page!("TOO_STALE"),
         ErrorCode::Compacted => page!("COMPACTED"),
+        ErrorCode::Fenced => page!("FENCED"),
+        ErrorCode::LeaseNotFound => page!("LEASE_NOT_FOUND"),
         ErrorCode::IdempotencyKeyReused => page!("IDEMPOTENCY_KEY_REUSED"),
         ErrorCode::QuotaExceeded => page!("QUOTA_EXCEEDED"),
         ErrorCode::KeyNotFound => page!("KEY_NOT_FOUND"),

@@ -75,6 +75,7 @@ impl Ask {
                 key: KEY.to_vec(),
                 value: value.as_bytes().to_vec(),
                 expect: Expect::Anything,
+                lease: None,
             }),
             Ask::Get { .. } => Op::Query(Query::Get { key: KEY.to_vec() }),
         }

@@ -17,6 +17,7 @@ use crate::{
     dice::Dice,
     early,
     failure::Broken,
+    holders::{Hold, Holders},
     keyed::{Keyed, Try},
     plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS},
     sessions::{Session, Sessions},
@@ -61,6 +62,8 @@ pub enum Wish {
         /// What.
         ask: Ask,
     },
+    /// A step of a client that holds locks.
+    Hold(Hold),
     /// What is in all accounts, in one transaction or one range read.
     Audit {
         /// By a range read.
@@ -148,6 +151,8 @@ pub struct Clients {
     /// What each client has seen.
     pub sessions: Sessions,
     pub(crate) tokens: u64,
+    /// The clients that hold locks.
+    pub holders: Holders,
     /// What was asked and told, by keyspace.
     pub histories: Vec<History>,
     /// What the finale still wants done.
@@ -157,17 +162,19 @@ pub struct Clients {
 impl Clients {
     /// Clients of a world.
     pub fn new(dice: Dice, plan: &Plan) -> Clients {
+        let (ordinary, all) = (plan.clients as usize, (plan.clients + plan.holders) as usize);
         Clients {
             dice,
             keys: plan.keys,
             transactions: plan.transactions,
             value_bytes: plan.value_bytes,
-            keyed: vec![None; plan.clients as usize],
-            known: vec![BTreeMap::new(); plan.clients as usize],
-            audited: vec![BTreeMap::new(); plan.clients as usize],
+            keyed: vec![None; all],
+            known: vec![BTreeMap::new(); all],
+            audited: vec![BTreeMap::new(); all],
             waiting: BTreeMap::new(),
-            sessions: Sessions::new(plan.clients as usize),
+            sessions: Sessions::new(all),
             tokens: 0,
+            holders: Holders::new(ordinary, plan.holders),
             histories: KEYSPACES.map(|_| History::new()).to_vec(),
             tasks: VecDeque::new(),
         }
@@ -343,6 +350,9 @@ impl Clients {
                 return Ok(Ended { client: waiting.client, ok: true });
             }
             Err(problem) => {
+                if matches!(waiting.wish, Wish::Hold(_)) {
+                    self.holders.on_problem(waiting.client, Some(problem));
+                }
                 self.check_refusal(token, problem)?;
                 let ended = self.lose(now_us, token, problem.applied);
                 return Ok(ended.expect("it was waiting"));
@@ -382,6 +392,8 @@ impl Clients {
             }
             (Wish::Stale { .. }, ReplyBody::Answer(QueryAnswer::Get { .. })) => Vec::new(),
             (Wish::Early { .. }, ReplyBody::Accepted | ReplyBody::Outcome(Outcome::Put { .. })) => Vec::new(),
+            // It was looked at before.
+            (Wish::Hold(_), _) => Vec::new(),
             (
                 Wish::Range(_)
                 | Wish::Stale { .. }
@@ -439,7 +451,9 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     let first = client as u64 * PROCESSES_PER_CLIENT;
     match wish {
         Wish::One(action) => vec![(first, action.clone())],
-        Wish::Create(_) | Wish::Stale { .. } | Wish::Brief { .. } | Wish::Early { .. } => Vec::new(),
+        Wish::Create(_) | Wish::Stale { .. } | Wish::Brief { .. } | Wish::Early { .. } | Wish::Hold(_) => {
+            Vec::new()
+        }
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
@@ -475,12 +489,14 @@ pub(crate) fn in_session(mut request: Request, session: &Session, wish: &Wish) -
 
 pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
     let put = |key: &str, value: &str, expect| {
-        Op::Command(Command::Put { key: key.as_bytes().to_vec(), value: value.as_bytes().to_vec(), expect })
+        let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+        Op::Command(Command::Put { key, value, expect, lease: None })
     };
     match wish {
         Wish::One(action) if action.key() == TOGETHER => together::op(action),
         Wish::Early { key, value, .. } => early::op(key, value),
         Wish::Transfer(transfer) => transfer.op(),
+        Wish::Hold(_) => unreachable!("holders make their requests themselves"),
         Wish::Audit { by_range } => transfer::audit(*by_range),
         Wish::Brief { ask, .. } => ask.op(),
         Wish::Stale { key, .. } | Wish::One(Action::Read { key }) => {

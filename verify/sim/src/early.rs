@@ -26,7 +26,7 @@ pub(crate) fn wish(dice: &mut Dice, value: String) -> Wish {
 
 pub(crate) fn op(key: &str, value: &str) -> Op {
     let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
-    Op::Command(Command::Put { key, value, expect: Expect::Anything })
+    Op::Command(Command::Put { key, value, expect: Expect::Anything, lease: None })
 }
 
 /// What clients were told.

@@ -7,10 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyspace::{Command, Expect, LogCommand, entry::decode_entry};
-use types::GroupId;
+use types::{Entry, GroupId, LeaseId};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::failure::Broken;
+use crate::{
+    failure::Broken,
+    tenure::{At, Step, Tenure},
+};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub struct Effects {
     groups: BTreeMap<GroupId, Model>,
     /// Entries read.
     pub checked: u64,
+    /// Leases whose time was up, not yet taken out.
+    pub expired: Vec<(GroupId, LeaseId)>,
 }
 
 /// One group, as far as its entries were seen without a gap.
@@ -31,6 +36,10 @@ struct Model {
     used: BTreeSet<Vec<u8>>,
     /// Hash of each value that took effect, and the entry that did it.
     effects: BTreeMap<u64, u64>,
+    /// Leases and locks.
+    tenure: Tenure,
+    /// There is an entry that was not read: what comes after it is not known.
+    ends_early: bool,
 }
 
 impl Effects {
@@ -38,20 +47,36 @@ impl Effects {
     ///
     /// # Errors
     /// When a request takes effect for the second time.
-    pub fn on_commit(&mut self, group: GroupId, index: u64, data: &[u8]) -> Result<(), Broken> {
+    pub fn on_commit(&mut self, group: GroupId, entry: &Entry) -> Result<(), Broken> {
+        let Entry { index, term, data } = entry;
+        let (index, term) = (*index, *term);
         let model = self.groups.entry(group).or_default();
         if index != model.revisions.len() as u64 + 1 {
+            model.ends_early |= index > model.revisions.len() as u64;
             return Ok(());
         }
         // What a transaction does is not read again here: the group is not looked at any further. Half of
         // the seeds have no transactions, so that their logs are read to the end.
-        if decode_entry(data).is_ok_and(|entry| matches!(entry.command, Command::Txn(_))) {
+        let is_read = |command: &Command| match command {
+            Command::Txn(txn) => Tenure::left(txn).is_some(),
+            _ => true,
+        };
+        if decode_entry(data).is_ok_and(|entry| !is_read(&entry.command)) {
+            model.ends_early = true;
             return Ok(());
         }
         self.checked += 1;
-        let revision = model.revision() + u64::from(model.takes_effect(group, index, data)?);
+        let mut expired = None;
+        let takes_effect = model.takes_effect(group, index, term, data, &mut expired)?;
+        let revision = model.revision() + u64::from(takes_effect);
         model.revisions.push(revision);
+        self.expired.extend(expired.map(|lease| (group, lease)));
         Ok(())
+    }
+
+    /// Leases that there are, in the groups whose logs were read to the end.
+    pub fn leases(&self) -> usize {
+        self.groups.values().filter(|model| !model.ends_early).map(|model| model.tenure.leases()).sum()
     }
 
     /// A node is at this index of a group, with this revision.
@@ -59,10 +84,17 @@ impl Effects {
     /// # Errors
     /// When the entries up to there come to another revision.
     pub fn check_revision(&self, at: &str, group: GroupId, index: u64, revision: u64) -> Result<(), Broken> {
-        let model =
-            self.groups.get(&group).and_then(|model| model.revisions.get(index.checked_sub(1)? as usize));
-        match model {
-            Some(expected) if *expected != revision => Err(Broken::safety(
+        let Some(model) = self.groups.get(&group) else { return Ok(()) };
+        let expected = index.checked_sub(1).and_then(|at| model.revisions.get(at as usize));
+        match (expected, model.tenure.first_fenced(index)) {
+            (Some(expected), Some(fenced)) if *expected < revision => Err(Broken::safety(
+                "no_two_holders_write",
+                format!(
+                    "{at}: entry {fenced} is under the token of no holder, and took effect: revision {revision} at \
+                     {index}, where {expected} is due"
+                ),
+            )),
+            (Some(expected), _) if *expected != revision => Err(Broken::safety(
                 "revisions_follow_the_log",
                 format!("{at}: entries up to {index} come to revision {expected}, and it has {revision}"),
             )),
@@ -77,16 +109,30 @@ impl Model {
     }
 
     /// Whether the entry changes a row; then the row is changed.
-    fn takes_effect(&mut self, group: GroupId, index: u64, data: &[u8]) -> Result<bool, Broken> {
+    fn takes_effect(
+        &mut self,
+        group: GroupId,
+        index: u64,
+        term: u64,
+        data: &[u8],
+        expired: &mut Option<LeaseId>,
+    ) -> Result<bool, Broken> {
         // Otherwise it is the entry with which a leader opens its term.
         let Ok(LogCommand { terms, command }) = decode_entry(data) else { return Ok(false) };
         let used = terms.once.map(|once| once.key.as_bytes().to_vec());
         if used.as_ref().is_some_and(|key| self.used.contains(key)) {
             return Ok(false);
         }
-        let (Command::Put { key, expect, .. } | Command::Delete { key, expect }) = &command else {
-            // What is done to the history changes no key.
+        if terms.fence.is_some_and(|fence| !self.tenure.admits(index, &fence.name, fence.token)) {
             return Ok(false);
+        }
+        let at = At { index, term, shards: terms.shards.unwrap_or(1) };
+        let (key, expect) = match &command {
+            Command::Put { key, expect, .. } | Command::Delete { key, expect } => (key, expect),
+            other => {
+                self.used.extend(used);
+                return Ok(self.tenure_changes(at, other, expired));
+            }
         };
         let (current, held) = self.rows.get(key).copied().unzip();
         let holds = match *expect {
@@ -107,7 +153,8 @@ impl Model {
         }
         self.used.extend(used);
         match command {
-            Command::Put { key, value, .. } if holds => {
+            Command::Put { lease: Some(lease), .. } if holds && !self.tenure.has(lease) => Ok(false),
+            Command::Put { key, value, lease, .. } if holds => {
                 if group != GroupId::META
                     && let Some(before) = self.effects.insert(xxh3_64(&value), index)
                 {
@@ -119,11 +166,46 @@ impl Model {
                     ));
                 }
                 let bytes = (key.len() + value.len()) as u64;
+                self.tenure.put(&key, self.revision() + 1, lease);
                 self.rows.insert(key, (self.revision() + 1, bytes));
                 Ok(true)
             }
-            Command::Delete { key, .. } if holds => Ok(self.rows.remove(&key).is_some()),
+            Command::Delete { key, .. } if holds => Ok(self.remove(&key)),
             _ => Ok(false),
+        }
+    }
+
+    fn remove(&mut self, key: &[u8]) -> bool {
+        self.tenure.delete(key);
+        self.rows.remove(key).is_some()
+    }
+
+    /// Whether a command about leases or locks changes a row; then rows are changed.
+    fn tenure_changes(&mut self, at: At, command: &Command, expired: &mut Option<LeaseId>) -> bool {
+        let command = match command {
+            Command::Lease(command) => command,
+            Command::Txn(txn) => {
+                let left = Tenure::left(txn).filter(|(key, token)| self.tenure.created(key) == Some(*token));
+                return left.is_some_and(|(key, _)| self.remove(key));
+            }
+            _ => return false,
+        };
+        match self.tenure.run(at, command) {
+            Step::Nothing => false,
+            Step::Created(key) => {
+                let keyspace::LeaseCommand::Enter { lease, value, .. } = command else { return false };
+                let bytes = key.len() + value.as_ref().map_or(0, Vec::len);
+                self.tenure.put(&key, self.revision() + 1, Some(*lease));
+                self.rows.insert(key, (self.revision() + 1, bytes as u64));
+                true
+            }
+            Step::Ended { lease, expired: by_time, keys } => {
+                *expired = by_time.then_some(lease);
+                for key in &keys {
+                    self.remove(key);
+                }
+                !keys.is_empty()
+            }
         }
     }
 }

@@ -70,6 +70,14 @@ impl World {
                 self.stage = Stage::Settling { by_us };
                 (by_us, String::new())
             }
+            Stage::Settling { by_us } if self.oracle.effects.leases() > 0 => {
+                let left = self.oracle.effects.leases();
+                if self.now_us > by_us {
+                    let message = format!("{left} leases that nobody renews have not ended");
+                    return Err(Broken::liveness("dead_leases_end", message));
+                }
+                (by_us, String::new())
+            }
             Stage::Settling { by_us } => match self.all_settled() {
                 Ok(()) => {
                     self.begin_reading(by_us);

@@ -18,6 +18,7 @@ use crate::{
     host::Host,
     past::{Compaction, Past},
     plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, QUOTA_BYTES, SECOND, SHARDS},
+    tenure::Lifetimes,
     together,
 };
 
@@ -58,6 +59,8 @@ pub struct Oracle {
     pub effects: Effects,
     /// What every revision changed.
     pub past: Past,
+    /// How long leases live.
+    pub lifetimes: Lifetimes,
     /// Elections won.
     pub elections: u64,
 }
@@ -177,6 +180,9 @@ impl Oracle {
         for group in process.node.groups() {
             let raft = process.node.raft(group).expect("a group that is listed runs");
             self.check_group(now_us, hosts, host, group, raft, &process.node)?;
+            for (group, lease) in std::mem::take(&mut self.effects.expired) {
+                self.lifetimes.expire(group, lease, now_us)?;
+            }
             let state = process.node.group_state(group);
             self.check_quota(host.id, group, state.bytes)?;
             let revision = state.revision;
@@ -237,7 +243,7 @@ impl Oracle {
         for index in before.commit + 1..=now.commit {
             self.check_commit(hosts, &at, group, index, raft)?;
             if let Some(entry) = raft.entry(index) {
-                self.effects.on_commit(group, index, &entry.data)?;
+                self.effects.on_commit(group, entry)?;
                 for compaction in self.past.on_commit(group, entry) {
                     self.check_compaction(now_us, group, compaction)?;
                 }

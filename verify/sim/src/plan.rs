@@ -139,6 +139,8 @@ pub struct Plan {
     pub job_us: u64,
     /// Clients.
     pub clients: u64,
+    /// Clients beside them that hold locks.
+    pub holders: u64,
     /// Keys per keyspace.
     pub keys: u64,
     /// Mean pause of a client between operations.
@@ -193,6 +195,7 @@ impl Plan {
             write_us: dice.pick(&[150, 1_000, 5_000]),
             job_us: dice.pick(&[2_000, 20_000, 100_000]),
             clients: dice.between(2, 8),
+            holders: dice.pick(&[0, 2, 3]),
             keys: dice.between(1, 6),
             think_us: dice.between(5, 40) * MS,
             transactions: dice.chance(500),

@@ -31,7 +31,7 @@ fn get_all() -> Vec<TxnOp> {
 }
 
 fn put_all(value: &str) -> Vec<TxnOp> {
-    parts().map(|part| TxnOp::Put { key: key(part), value: value.as_bytes().to_vec() }).to_vec()
+    parts().map(|part| TxnOp::Put { key: key(part), value: value.as_bytes().to_vec(), lease: None }).to_vec()
 }
 
 /// What a node is asked.

@@ -60,7 +60,8 @@ impl Transfer {
             relation: Relation::Equal,
         };
         let compares = vec![compare(&from, old_from), compare(&to, old_to)];
-        let put = |key, balance: i64| TxnOp::Put { key, value: balance.to_string().into_bytes() };
+        let put =
+            |key, balance: i64| TxnOp::Put { key, value: balance.to_string().into_bytes(), lease: None };
         let then = vec![put(from, old_from.balance - self.amount), put(to, old_to.balance + self.amount)];
         Op::from(Txn { compares, then, otherwise: vec![] })
     }

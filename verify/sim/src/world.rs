@@ -110,6 +110,7 @@ pub fn run(seed: u64, options: &Options) -> Outcome {
     world.counts.add("elections", world.oracle.elections);
     world.counts.add("times_followed", world.times.followed);
     world.counts.add("effects_checked", world.oracle.effects.checked);
+    world.counts.add("leases_expired", world.oracle.lifetimes.expired() as u64);
     let trace_hash = world.trace.hash();
     Outcome { seed, verdict, trace_hash, trace: world.trace.into_text(), counts: world.counts }
 }
@@ -235,6 +236,9 @@ impl World {
         let again = self.clients.invoke_again(client, self.plan.nodes);
         let token = match self.stage {
             _ if again.is_some() => again,
+            Stage::Chaos if self.clients.holders.has(client) => {
+                Some(self.clients.invoke_holder(client, self.now_us, self.plan.nodes))
+            }
             Stage::Chaos => Some(self.clients.invoke_any(client, self.now_us, self.plan.nodes)),
             _ => self.clients.invoke_task(client, self.now_us),
         };
@@ -275,7 +279,8 @@ impl World {
     }
 
     pub(crate) fn wake(&mut self, client: usize, mean_us: u64) {
-        let delay = self.dice.delay_us(mean_us);
+        let usual = self.dice.delay_us(mean_us);
+        let delay = self.clients.holders.stands_still_us(client).unwrap_or(usual);
         self.queue.push(self.now_us + delay, Event::Wake(client));
     }
 

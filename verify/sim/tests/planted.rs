@@ -194,3 +194,27 @@ fn forgetting_what_an_append_overwrites_is_caught() {
     assert_eq!(invariant, "lost_writes_are_listed");
     passes_without(seed);
 }
+
+/// A write under the token of a holder that is no more takes effect.
+#[test]
+fn accepting_a_stale_fencing_token_is_caught() {
+    let (seed, invariant) = catch(Planted::StaleFenceAccepted, true);
+    assert_eq!(invariant, "no_two_holders_write");
+    passes_without(seed);
+}
+
+/// A new leader ends leases whose clients were promised more.
+#[test]
+fn not_extending_leases_is_caught() {
+    let (seed, invariant) = catch(Planted::LeasesNotExtended, true);
+    assert_eq!(invariant, "leases_live_as_long_as_promised");
+    passes_without(seed);
+}
+
+/// A leader of an earlier term ends leases that the leader between them kept alive.
+#[test]
+fn going_by_the_times_of_an_old_term_is_caught() {
+    let (seed, invariant) = catch(Planted::LeasesOfOldTerm, true);
+    assert_eq!(invariant, "leases_live_as_long_as_promised");
+    passes_without(seed);
+}

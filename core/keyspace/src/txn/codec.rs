@@ -3,7 +3,7 @@
 //! of its own. Parts are read one by one, so that a few bytes cannot claim many.
 
 use prost::Message;
-use types::limits::TXN_READ_BYTES_MAX;
+use types::{LeaseId, limits::TXN_READ_BYTES_MAX};
 
 use super::messages::{
     CompareBody, OpBody, OpKind, OutcomeHead, RefusalKind, RelationKind, ResultBody, TargetKind, TxnHead,
@@ -258,9 +258,13 @@ impl From<&TxnOp> for OpBody {
     fn from(op: &TxnOp) -> OpBody {
         let body = OpBody::default();
         match op {
-            TxnOp::Put { key, value } => {
-                OpBody { kind: OpKind::Put as i32, key: key.clone(), value: value.clone(), ..body }
-            }
+            TxnOp::Put { key, value, lease } => OpBody {
+                kind: OpKind::Put as i32,
+                key: key.clone(),
+                value: value.clone(),
+                lease: lease.map_or(0, |lease| lease.0),
+                ..body
+            },
             TxnOp::Increment { key, by } => {
                 OpBody { kind: OpKind::Increment as i32, key: key.clone(), by: *by, ..body }
             }
@@ -287,7 +291,7 @@ fn op(body: OpBody) -> Option<TxnOp> {
     let written = body.clone();
     let OpBody { key, end, range, value, by, limit, keys_only, .. } = body;
     let op = match OpKind::try_from(body.kind).ok()? {
-        OpKind::Put => TxnOp::Put { key, value },
+        OpKind::Put => TxnOp::Put { key, value, lease: (body.lease > 0).then_some(LeaseId(body.lease)) },
         OpKind::Increment => TxnOp::Increment { key, by },
         OpKind::Get => TxnOp::Get { key },
         OpKind::Range => TxnOp::Range { range: KeyRange { start: key, end }, limit, keys_only },

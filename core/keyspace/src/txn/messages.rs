@@ -80,6 +80,9 @@ pub struct OpBody {
     pub limit: u32,
     #[prost(bool, tag = "8")]
     pub keys_only: bool,
+    /// 0: none.
+    #[prost(uint64, tag = "9")]
+    pub lease: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]

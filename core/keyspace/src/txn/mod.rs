@@ -16,6 +16,7 @@ mod validate;
 pub(crate) use run::{apply, read};
 
 use storage::Row;
+use types::LeaseId;
 use types::limits::{OUTCOME_BYTES_MAX, TXN_KEYS_MAX, TXN_READ_BYTES_MAX, TXN_SUPERSEDED_BYTES_MAX};
 
 use crate::command::{Item, KeyRange};
@@ -76,8 +77,11 @@ pub enum TxnOp {
         key: Vec<u8>,
         /// The value.
         value: Vec<u8>,
+        /// The lease that it is bound to from now on; `None`: to none.
+        lease: Option<LeaseId>,
     },
-    /// Adds to the decimal whole number that a key holds; a key that does not exist counts as 0. Sent
+    /// Adds to the decimal whole number that a key holds; a key that does not exist counts as 0, and its lease
+    /// stays as it is. Sent
     /// twice, it adds twice: not safe to retry when the outcome is unknown.
     Increment {
         /// The key.

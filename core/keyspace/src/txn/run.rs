@@ -11,6 +11,7 @@ use super::{Compare, Keys, Relation, Target, Txn, TxnOp, TxnOutcome, TxnRefusal,
 use crate::apply::{Bounds, add, subtract};
 use crate::codec::encode_outcome;
 use crate::command::{Item, KeyRange, Outcome};
+use crate::lease::{self, Bound, Leasing};
 
 /// Runs a transaction of the log. `state` takes a new revision if anything changed. One that would exceed
 /// `bounds` does nothing.
@@ -19,7 +20,7 @@ pub(crate) fn apply(
     group: GroupId,
     state: &mut GroupState,
     txn: &Txn,
-    bounds: Bounds,
+    bounds: Bounds<'_>,
 ) -> Result<Outcome, StoreError> {
     let revision = state.revision + 1;
     let mut staged = Staged::new(rows, group);
@@ -43,6 +44,13 @@ pub(crate) fn apply(
         let refusal = TxnRefusal::SupersedesTooMuch;
         return Ok(Outcome::Txn(TxnOutcome::Refused { revision: state.revision, refusal }));
     }
+    let leased = changes.iter().filter_map(|(key, change)| match (&change.new, change.leasing) {
+        (Some(_), Leasing::Set(Some(lease))) => Some((key.as_slice(), lease)),
+        _ => None,
+    });
+    if let Some(refused) = lease::refuse_leased(rows, group, state, leased)? {
+        return Ok(Outcome::Lease(refused));
+    }
     if let Some(refused) = bounds.refuse(state, bytes_after(state.bytes, &changes)) {
         return Ok(refused);
     }
@@ -52,6 +60,7 @@ pub(crate) fn apply(
         }
         state.revision = revision;
         subtract(state, &key, change.old);
+        let created = change.new.as_ref().map(|row| row.create_revision);
         match change.new {
             Some(row) => {
                 add(state, &key, RowMeta::of(&row));
@@ -59,6 +68,8 @@ pub(crate) fn apply(
             }
             None => rows.delete(group, &key),
         }
+        let bound = Bound { old: change.old, new: created, leasing: change.leasing };
+        lease::changed(rows, group, state, &key, bound)?;
     }
     Ok(done)
 }
@@ -188,13 +199,14 @@ impl Run<'_, '_> {
 
     fn op(&mut self, op: &TxnOp) -> Result<TxnResult, Stop> {
         match op {
-            TxnOp::Put { key, value } => {
-                let (create_revision, version) = self.put(key, value.clone())?;
+            TxnOp::Put { key, value, lease } => {
+                let (create_revision, version) = self.put(key, value.clone(), Leasing::Set(*lease))?;
                 Ok(TxnResult::Put { create_revision, version })
             }
             TxnOp::Increment { key, by } => {
                 let value = self.sum(key, *by)?;
-                let (create_revision, version) = self.put(key, value.to_string().into_bytes())?;
+                let (create_revision, version) =
+                    self.put(key, value.to_string().into_bytes(), Leasing::Keep)?;
                 Ok(TxnResult::Increment { value, create_revision, version })
             }
             TxnOp::Get { key } => Ok(TxnResult::Get { row: self.staged.get(key)? }),
@@ -207,12 +219,12 @@ impl Run<'_, '_> {
         }
     }
 
-    fn put(&mut self, key: &[u8], value: Vec<u8>) -> Result<(u64, u64), Stop> {
+    fn put(&mut self, key: &[u8], value: Vec<u8>, leasing: Leasing) -> Result<(u64, u64), Stop> {
         let old = self.staged.meta(key)?;
         let create_revision = old.map_or(self.revision, |old| old.create_revision);
         let version = old.map_or(1, |old| old.version + 1);
         let row = Row { create_revision, mod_revision: self.revision, version, value };
-        self.staged.set(key, Some(row))?;
+        self.staged.set(key, Some(row), leasing)?;
         Ok((create_revision, version))
     }
 

@@ -12,6 +12,7 @@ use types::{
 
 use super::TxnRefusal;
 use crate::command::KeyRange;
+use crate::lease::Leasing;
 use crate::query::visible_end;
 
 /// Counted for each row read beside its key and value: its numbers in the answer.
@@ -35,6 +36,8 @@ pub(super) struct Change {
     pub old: Option<RowMeta>,
     /// The row that will be.
     pub new: Option<Row>,
+    /// What was said of its lease.
+    pub leasing: Leasing,
 }
 
 /// See the module.
@@ -129,12 +132,12 @@ impl<'a> Staged<'a> {
     }
 
     /// A key will be so.
-    pub fn set(&mut self, key: &[u8], new: Option<Row>) -> Result<(), Stop> {
+    pub fn set(&mut self, key: &[u8], new: Option<Row>, leasing: Leasing) -> Result<(), Stop> {
         match self.changes.get_mut(key) {
-            Some(change) => change.new = new,
+            Some(change) => (change.new, change.leasing) = (new, leasing),
             None => {
                 let old = self.rows.meta(self.group, key)?;
-                self.changes.insert(key.to_vec(), Change { old, new });
+                self.changes.insert(key.to_vec(), Change { old, new, leasing });
             }
         }
         Ok(())
@@ -142,6 +145,9 @@ impl<'a> Staged<'a> {
 
     /// A key that is there, in its staged form, is removed.
     pub fn remove(&mut self, key: Vec<u8>, meta: RowMeta) {
-        self.changes.entry(key).or_insert(Change { old: Some(meta), new: None }).new = None;
+        self.changes
+            .entry(key)
+            .or_insert(Change { old: Some(meta), new: None, leasing: Leasing::Keep })
+            .new = None;
     }
 }

@@ -10,6 +10,7 @@ use types::limits::{
 
 use super::{Keys, Target, Txn, TxnOp};
 use crate::command::KeyRange;
+use crate::lease::validate_leased;
 use crate::validate::{invalid, validate_key, validate_range};
 
 impl Txn {
@@ -89,7 +90,10 @@ impl Totals {
 
     fn op(&mut self, op: &TxnOp, path: &str, depth: usize) -> Result<(), Problem> {
         match op {
-            TxnOp::Put { key, value } => {
+            TxnOp::Put { key, value, lease } => {
+                if lease.is_some() {
+                    validate_leased(key).map_err(|problem| at(&format!("{path}put.key"), problem))?;
+                }
                 self.key(key).map_err(|problem| at(&format!("{path}put.key"), problem))?;
                 self.value(value).map_err(|problem| at(&format!("{path}put.value"), problem))
             }

@@ -83,10 +83,20 @@ fn ops(words: &mut Words<'_, '_>) -> Vec<TxnOp> {
         }
         let key = words.next().expect("every operation has a key");
         match name {
-            "put" => ops.push(TxnOp::Put { key: bytes(key), value: bytes(words.next().unwrap()) }),
+            "put" => {
+                ops.push(TxnOp::Put { key: bytes(key), value: bytes(words.next().unwrap()), lease: None })
+            }
+            "put-leased" => {
+                let (value, lease) = (bytes(words.next().unwrap()), words.next().unwrap());
+                ops.push(TxnOp::Put { key: bytes(key), value, lease: Some(lease.parse().unwrap()) });
+            }
             "puts" => {
                 let (prefix, count) = key.split_once('*').expect("PREFIX*COUNT");
-                let put = |n: usize| TxnOp::Put { key: format!("{prefix}{n}").into(), value: b"1".to_vec() };
+                let put = |n: usize| TxnOp::Put {
+                    key: format!("{prefix}{n}").into(),
+                    value: b"1".to_vec(),
+                    lease: None,
+                };
                 ops.extend((0..count.parse().unwrap()).map(put));
             }
             "add" => {

@@ -76,7 +76,7 @@ impl Node {
                         since_wall_ms: group.lost.bound.heard_wall_ms,
                         elected_wall_ms: led.elected_wall_ms,
                     };
-                    TxnOp::Put { key: bound.row_key(), value: bound.row_value() }
+                    TxnOp::Put { key: bound.row_key(), value: bound.row_value(), lease: None }
                 }
                 (false, true) => continue,
             };

@@ -62,6 +62,7 @@ impl Node {
         let decided = || TxnOp::Put {
             key: key.clone(),
             value: LostWrite { decided: true, ..write.clone() }.row_value(),
+            lease: None,
         };
         if self.is_gone(write.group) {
             // Its keyspace is deleted, with all that was in it.

@@ -98,7 +98,7 @@ fn one_by_one(doomed: &[LostWrite]) -> Report {
             break;
         }
         report.0.push((write.term, write.index));
-        report.1.push(TxnOp::Put { key: write.row_key(), value: write.row_value() });
+        report.1.push(TxnOp::Put { key: write.row_key(), value: write.row_value(), lease: None });
     }
     report
 }
@@ -114,7 +114,7 @@ fn count(doomed: &[LostWrite]) -> Report {
         leader: NodeId(first.leader.0),
         writes: same.len() as u64,
     };
-    let put = TxnOp::Put { key: more.row_key(), value: more.row_value() };
+    let put = TxnOp::Put { key: more.row_key(), value: more.row_value(), lease: None };
     (same.iter().map(|write| (write.term, write.index)).collect(), vec![put])
 }
 

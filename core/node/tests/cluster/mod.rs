@@ -299,7 +299,7 @@ impl Cluster {
 }
 
 pub fn put(key: &str, value: &str) -> Op {
-    Op::Command(Command::Put { key: key.into(), value: value.into(), expect: Expect::Anything })
+    Op::Command(Command::Put { key: key.into(), value: value.into(), expect: Expect::Anything, lease: None })
 }
 
 pub fn get(key: &str) -> Op {

@@ -11,7 +11,8 @@ use types::{Applied, Contract, ErrorCode, Limits, NodeId};
 use super::keyspaces::call;
 
 fn once(idempotency_key: &str, key: &str, value: &str) -> Op {
-    let command = Command::Put { key: key.into(), value: value.into(), expect: Expect::Anything };
+    let command =
+        Command::Put { key: key.into(), value: value.into(), expect: Expect::Anything, lease: None };
     Op::Once(IdempotencyKey::new(idempotency_key.into()).expect("it is within the limits"), command)
 }
 
@@ -286,7 +287,7 @@ fn a_transaction_whose_answer_is_too_long_does_nothing_under_a_key() {
     let read_and_write = || {
         vec![
             TxnOp::Get { key: b"long".to_vec() },
-            TxnOp::Put { key: b"other".to_vec(), value: b"v".to_vec() },
+            TxnOp::Put { key: b"other".to_vec(), value: b"v".to_vec(), lease: None },
         ]
     };
     for _ in 0..2 {

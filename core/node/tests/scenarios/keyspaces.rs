@@ -118,7 +118,7 @@ fn clients_cannot_write_to_the_meta_group() {
     cluster.elect();
     let key = b"keyspaces/forged".to_vec();
     for op in [
-        Op::Command(Command::Put { key: key.clone(), value: vec![], expect: Expect::Absent }),
+        Op::Command(Command::Put { key: key.clone(), value: vec![], expect: Expect::Absent, lease: None }),
         Op::Command(Command::Delete { key: b"keyspaces/default".to_vec(), expect: Expect::Anything }),
         get("keyspaces/default"),
     ] {

@@ -159,7 +159,7 @@ fn an_early_write_that_survives_is_not_listed() {
 fn what_cannot_be_told_early_is_not_answered_early() {
     let mut cluster = Cluster::new(3, limits());
     let leader = cluster.elect();
-    let command = Command::Put { key: b"k".to_vec(), value: Vec::new(), expect: Expect::Absent };
+    let command = Command::Put { key: b"k".to_vec(), value: Vec::new(), expect: Expect::Absent, lease: None };
     let options = Options { ack: Some(Ack::None), ..Options::default() };
     let request = Request { keyspace: "default".into(), op: Op::Command(command), options };
     let deadline_ms = cluster.now.mono_ms + 1_000;

@@ -4,6 +4,7 @@ mod catalog;
 mod forwards;
 mod idempotency;
 mod keyspaces;
+mod leases;
 mod lost;
 mod shards;
 mod snapshots;

@@ -11,7 +11,7 @@ const SHARDS: u32 = 5;
 
 fn put(key: &str) -> Op {
     let (key, value) = (key.as_bytes().to_vec(), b"v".to_vec());
-    Op::Command(Command::Put { key, value, expect: Expect::Anything })
+    Op::Command(Command::Put { key, value, expect: Expect::Anything, lease: None })
 }
 
 fn txn(keys: &[&str]) -> Op {

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 use types::{
-    SessionToken,
+    LeaseId, SessionToken,
     contract::{Ack, Read},
     limits::IDEMPOTENCY_KEY_BYTES_MAX,
 };
@@ -67,6 +67,9 @@ pub struct Put {
     /// Write only if the key does not exist
     #[arg(long)]
     pub if_absent: bool,
+    /// Bind the key to this lease: it is removed when the lease ends. Without, it is bound to none from now on
+    #[arg(long, value_name = "LEASE")]
+    pub lease: Option<LeaseId>,
     /// Carry the change out at most once, however often it is sent with this key: a failure whose outcome
     /// is unknown is then sent again. A new key for every change; printable ASCII, up to 255 bytes
     #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
@@ -102,6 +105,18 @@ pub struct Writing {
     /// What the session has seen, as the receipt of its last answer says: who sees the write can see that too
     #[arg(long, value_name = "TOKEN", env = "QUORATE_SESSION")]
     pub session: Option<SessionToken>,
+    /// Write only while the lock NAME is held with this token, else refuse with FENCED: what acquiring it answered
+    #[arg(long, value_name = "NAME:TOKEN", env = "QUORATE_FENCE", value_parser = fence)]
+    pub fence: Option<String>,
+}
+
+/// A fence, as the header can carry it.
+fn fence(text: &str) -> Result<String, String> {
+    let token = text.rsplit_once(':').map(|(name, token)| (!name.is_empty(), token.parse::<u64>()));
+    match token {
+        Some((true, Ok(1..))) if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err("a lock's name, percent-encoded, a colon and a token".to_owned()),
+    }
 }
 
 /// `quorate get`.

@@ -5,6 +5,7 @@ mod cluster;
 mod connection;
 mod data;
 mod keyspace;
+mod lease;
 mod lost;
 mod style;
 mod txn;
@@ -17,6 +18,10 @@ pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put, Reading, Writing};
 pub use keyspace::{Alter, Apply, Create, DeleteKeyspace, KeyspaceArgs, KeyspaceCommand, Named};
+pub use lease::{
+    Campaign, ElectionArgs, ElectionCommand, Grant, LeaseArgs, LeaseCommand, Leases, Lock, Observe, OfLease,
+    Proclaim, Resign, Running,
+};
 pub use lost::LostWrites;
 pub use txn::Txn;
 pub use watch::{Compact, Watch};
@@ -78,6 +83,12 @@ pub enum Command {
     Compact(Compact),
     /// List what was acknowledged early and did not survive a failover.
     LostWrites(LostWrites),
+    /// Grant, keep alive, show, list and revoke leases.
+    Lease(LeaseArgs),
+    /// Run a command while holding a lock.
+    Lock(Lock),
+    /// Campaign for the leadership of an election, and watch who leads.
+    Election(ElectionArgs),
     /// Store a directory tree: every file, link and empty directory.
     Import(Import),
     /// Write a stored directory tree back to disk.

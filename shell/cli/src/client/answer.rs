@@ -120,8 +120,8 @@ impl CallError {
 impl From<CallError> for Failure {
     fn from(call: CallError) -> Failure {
         let exit = match call.code() {
-            Some("KEY_NOT_FOUND") => Exit::NotFound,
-            Some("CONFLICT") => Exit::Conflict,
+            Some("KEY_NOT_FOUND" | "LEASE_NOT_FOUND") => Exit::NotFound,
+            Some("CONFLICT" | "FENCED") => Exit::Conflict,
             _ if call.is_temporary() => Exit::Unavailable,
             _ => Exit::Error,
         };

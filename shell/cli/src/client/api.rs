@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 use serde::Deserialize;
 use types::{
-    SessionToken,
+    LeaseId, SessionToken,
     contract::{Ack, Read},
 };
 
@@ -89,6 +89,7 @@ pub struct Keyspace {
     path: String,
     idempotency_key: Option<HeaderValue>,
     session: Option<HeaderValue>,
+    fence: Option<HeaderValue>,
     /// Query parameters that say what is asked for beyond the contract.
     asked: Vec<String>,
 }
@@ -97,7 +98,7 @@ impl Keyspace {
     /// The keyspace of this name.
     pub fn new(client: Client, name: &str) -> Keyspace {
         let path = format!("/v1/keyspaces/{}/keys", encode(name.as_bytes()));
-        Keyspace { client, path, idempotency_key: None, session: None, asked: Vec::new() }
+        Keyspace { client, path, idempotency_key: None, session: None, fence: None, asked: Vec::new() }
     }
 
     /// The same keyspace, whose changes are all sent under this idempotency key: for one change.
@@ -111,6 +112,18 @@ impl Keyspace {
     pub fn in_session(self, session: Option<&SessionToken>) -> Keyspace {
         let session = session.and_then(|session| HeaderValue::try_from(session.to_string()).ok());
         Keyspace { session, ..self }
+    }
+
+    /// The same keyspace, whose changes are made only while a lock is held.
+    pub fn fenced(self, fence: Option<&str>) -> Keyspace {
+        let fence = fence.and_then(|fence| HeaderValue::from_str(fence).ok());
+        Keyspace { fence, ..self }
+    }
+
+    /// The same keyspace, whose puts bind their keys to a lease.
+    pub fn leased(mut self, lease: Option<LeaseId>) -> Keyspace {
+        self.asked.extend(lease.map(|lease| format!("lease={lease}")));
+        self
     }
 
     /// The same keyspace, whose reads guarantee this.
@@ -201,6 +214,7 @@ impl Keyspace {
         let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         headers.extend(self.key_header());
         headers.extend(self.session_header());
+        headers.extend(self.fence_header());
         self.client.call(&Call { method: Method::POST, path, headers, body: document, repeat }).await
     }
 
@@ -234,6 +248,9 @@ impl Keyspace {
         let mut headers = condition.headers();
         headers.extend(self.key_header());
         headers.extend(self.session_header());
+        if repeat != Repeat::Read {
+            headers.extend(self.fence_header());
+        }
         Call { method, path: format!("{}/{}{}", self.path, encode(key), self.query()), headers, body, repeat }
     }
 
@@ -243,6 +260,10 @@ impl Keyspace {
 
     fn session_header(&self) -> Option<(HeaderName, HeaderValue)> {
         Some((HeaderName::from_static("quorate-session"), self.session.clone()?))
+    }
+
+    fn fence_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        Some((HeaderName::from_static("quorate-fence"), self.fence.clone()?))
     }
 
     fn query(&self) -> String {

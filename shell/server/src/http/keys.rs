@@ -8,13 +8,15 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use keyspace::{Command, Expect, IdempotencyKey, Outcome, Query, QueryAnswer};
+use keyspace::{Command, Expect, IdempotencyKey, Outcome, Query, QueryAnswer, lease::refusal};
 use node::{Op, Options, Reply, ReplyBody, Request};
 use serde::Serialize;
 use tokio::time::Instant;
 use types::{ErrorCode, Problem, Receipt, contract::Ack, limits::VALUE_BYTES_MAX};
 
-use super::{AppState, HttpProblem, body, conditions, idempotency, options, params, past, path, receipt};
+use super::{
+    AppState, HttpProblem, body, conditions, idempotency, leases, options, params, past, path, receipt,
+};
 use crate::run::NodeHandle;
 
 #[derive(Serialize)]
@@ -107,13 +109,16 @@ pub(super) async fn put(
     let deadline = Instant::now() + params::time_limit(&headers)?;
     // A key that makes no sense is refused before a condition that cannot hold.
     let idempotency_key = idempotency::key(&headers)?;
-    let options = write_options(&uri, &headers)?;
+    let mut query = params::Query::of(&uri)?;
+    let lease = leases::parsed(&mut query, "lease")?;
+    let options = options::of_write(&mut query, &headers)?;
+    query.end("ack, lease; a '?' that belongs to the key is %3F")?;
     let expect = conditions::of_put(&headers)?;
     let node = state.node()?;
     let mut value = body::read(&state, &headers, body, deadline, VALUE_BYTES_MAX).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let _room = state.flight().enter(key.len() + value.bytes.len(), left).await?;
-    let command = Command::Put { key, value: std::mem::take(&mut value.bytes), expect };
+    let command = Command::Put { key, value: std::mem::take(&mut value.bytes), expect, lease };
     let time_limit = deadline.saturating_duration_since(Instant::now());
     let Reply { body, receipt } =
         write(node, keyspace, idempotency_key, command, options, time_limit).await?;
@@ -126,11 +131,7 @@ pub(super) async fn put(
             Ok(response)
         }
         ReplyBody::Accepted => Ok(accepted(receipt)),
-        ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
-        ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) => {
-            Err(over_quota(bytes, quota_bytes, receipt))
-        }
-        _ => Err(unexpected().into()),
+        body => Err(refused(body, receipt)),
     }
 }
 
@@ -154,16 +155,27 @@ pub(super) async fn delete(
             Ok(receipt::json(StatusCode::OK, answer, &receipt))
         }
         ReplyBody::Accepted => Ok(accepted(receipt)),
-        ReplyBody::Outcome(Outcome::Conflict { current, .. }) => Err(conflict(current, receipt)),
-        ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) => {
-            Err(over_quota(bytes, quota_bytes, receipt))
-        }
-        _ => Err(unexpected().into()),
+        body => Err(refused(body, receipt)),
+    }
+}
+
+/// Why a write did nothing, where that is known only as it is applied.
+pub(super) fn refused(body: ReplyBody, receipt: Receipt) -> HttpProblem {
+    let ReplyBody::Outcome(outcome) = body else { return unexpected().into() };
+    if let Some(problem) = refusal(&outcome) {
+        let is_taken = problem.code == ErrorCode::Conflict;
+        let problem = HttpProblem::from(problem).with_receipt(receipt);
+        return if is_taken { problem.with_status(StatusCode::CONFLICT) } else { problem };
+    }
+    match outcome {
+        Outcome::Conflict { current, .. } => conflict(current, receipt),
+        Outcome::OverQuota { bytes, quota_bytes, .. } => over_quota(bytes, quota_bytes, receipt),
+        _ => unexpected().into(),
     }
 }
 
 /// Asks for a change, under an idempotency key if there is one.
-async fn write(
+pub(super) async fn write(
     node: &NodeHandle,
     keyspace: String,
     idempotency_key: Option<IdempotencyKey>,
@@ -194,7 +206,7 @@ async fn write(
     })
 }
 
-fn write_options(uri: &Uri, headers: &HeaderMap) -> Result<Options, HttpProblem> {
+pub(super) fn write_options(uri: &Uri, headers: &HeaderMap) -> Result<Options, HttpProblem> {
     let mut query = params::Query::of(uri)?;
     let options = options::of_write(&mut query, headers)?;
     query.end("ack; a '?' that belongs to the key is %3F")?;
@@ -212,7 +224,7 @@ fn conflict(current: u64, receipt: Receipt) -> HttpProblem {
     HttpProblem::from(problem).with_receipt(receipt)
 }
 
-pub(super) fn over_quota(bytes: u64, quota_bytes: u64, receipt: Receipt) -> HttpProblem {
+fn over_quota(bytes: u64, quota_bytes: u64, receipt: Receipt) -> HttpProblem {
     let message = format!(
         "the write does not fit: {bytes} bytes of keys and values are there, and {quota_bytes} may be (in each shard)"
     );

@@ -4,11 +4,14 @@
 mod admin;
 mod body;
 mod conditions;
+mod fence;
 mod flight;
 mod idempotency;
 mod keys;
 mod keyspaces;
+mod leases;
 mod list;
+mod locks;
 mod lost;
 mod openapi;
 mod options;
@@ -44,6 +47,8 @@ fn router(state: AppState) -> Router {
     let key = get(keys::get).put(keys::put).delete(keys::delete);
     let keyspace =
         get(keyspaces::show).put(keyspaces::create).patch(keyspaces::alter).delete(keyspaces::delete);
+    let lock = get(locks::show).post(locks::acquire).delete(locks::release);
+    let election = get(locks::observe).post(locks::acquire).put(locks::put_value).delete(locks::release);
     Router::new()
         .route("/v1/keyspaces", get(keyspaces::list))
         .route("/v1/keyspaces/{keyspace}", keyspace)
@@ -53,6 +58,11 @@ fn router(state: AppState) -> Router {
         .route("/v1/keyspaces/{keyspace}/txn", post(txn::post))
         .route("/v1/keyspaces/{keyspace}/watch", get(watch::watch))
         .route("/v1/keyspaces/{keyspace}/compact", post(past::compact))
+        .route("/v1/keyspaces/{keyspace}/leases", get(leases::list).post(leases::grant))
+        .route("/v1/keyspaces/{keyspace}/leases/{lease}", get(leases::show).delete(leases::revoke))
+        .route("/v1/keyspaces/{keyspace}/leases/{lease}/keepalive", post(leases::keep_alive))
+        .route("/v1/keyspaces/{keyspace}/locks/{*name}", lock)
+        .route("/v1/keyspaces/{keyspace}/elections/{*name}", election)
         .route("/v1/keyspaces/{keyspace}/hash", get(admin::hash))
         .route("/v1/lost-writes", get(lost::list).delete(lost::acknowledge))
         .route("/v1/status", get(status::status))

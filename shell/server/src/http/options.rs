@@ -1,5 +1,5 @@
-//! What a request asks for beyond its keyspace's contract: query parameters `read` and `ack`, header
-//! `Quorate-Session`. What is not understood is refused: ignoring it would break a promise in silence.
+//! What a request asks for beyond its keyspace's contract: query parameters `read` and `ack`, headers
+//! `Quorate-Session` and `Quorate-Fence`. What is not understood is refused: ignoring it would break a promise in silence.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName};
 use node::{CLIENT_BYTES_MAX, Options};
 use types::SessionToken;
 
-use super::{HttpProblem, params::Query};
+use super::{HttpProblem, fence, params::Query};
 
 /// What the session has seen; in answers, with what it sees now.
 pub(super) const SESSION: HeaderName = HeaderName::from_static("quorate-session");
@@ -27,7 +27,14 @@ pub(super) fn of_read(query: &mut Query, headers: &HeaderMap) -> Result<Options,
 pub(super) fn of_write(query: &mut Query, headers: &HeaderMap) -> Result<Options, HttpProblem> {
     let ack = word(query, "ack")?;
     let (client, request_id) = (name(headers, CLIENT)?, name(headers, REQUEST_ID)?);
-    Ok(Options { ack, session: session(headers)?, client, request_id, ..Options::default() })
+    Ok(Options {
+        ack,
+        session: session(headers)?,
+        client,
+        request_id,
+        fence: fence::of(headers)?,
+        ..Options::default()
+    })
 }
 
 /// A short name; empty when it is not there.
@@ -51,7 +58,7 @@ fn word<T: FromStr<Err = String>>(query: &mut Query, name: &str) -> Result<Optio
     text.parse().map(Some).map_err(|reason| HttpProblem::invalid(reason, "correct it, then send it again"))
 }
 
-fn session(headers: &HeaderMap) -> Result<SessionToken, HttpProblem> {
+pub(super) fn session(headers: &HeaderMap) -> Result<SessionToken, HttpProblem> {
     let mut values = headers.get_all(SESSION).iter();
     let refused = |reason: &dyn Display| {
         HttpProblem::invalid(

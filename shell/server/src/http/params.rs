@@ -97,6 +97,13 @@ impl Query {
         if self.0.contains_key("shard") { self.shard().map(Some) } else { Ok(None) }
     }
 
+    /// A number from 0 that an answer gave.
+    pub(super) fn known(&mut self, name: &str) -> Result<Option<u64>, HttpProblem> {
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        let number = std::str::from_utf8(&value).ok().filter(|text| !text.is_empty()).and_then(number);
+        number.map(Some).ok_or_else(|| malformed(name, "one whole number from 0"))
+    }
+
     /// A shard's number; 0 when it is not given.
     pub(super) fn shard(&mut self) -> Result<u32, HttpProblem> {
         let Some(value) = self.0.remove("shard") else { return Ok(0) };

@@ -39,6 +39,17 @@ pub(super) fn key(uri: &Uri) -> Result<(String, Vec<u8>), HttpProblem> {
     Ok((keyspace(uri)?, decode(key)?))
 }
 
+/// What follows the keyspace and this in a path, still encoded.
+pub(super) fn rest<'a>(uri: &'a Uri, kind: &str) -> Option<&'a str> {
+    split(uri)?.1.strip_prefix(kind)
+}
+
+/// Keyspace and name of a lock, or of an election.
+pub(super) fn lock(uri: &Uri) -> Result<(String, Vec<u8>), HttpProblem> {
+    let name = rest(uri, "locks/").or_else(|| rest(uri, "elections/")).ok_or_else(not_a_key)?;
+    Ok((keyspace(uri)?, decode(name)?))
+}
+
 fn not_a_key() -> HttpProblem {
     HttpProblem::invalid("the path names no key", "keys are at /v1/keyspaces/{keyspace}/keys/{key}")
 }

@@ -117,10 +117,13 @@ fn status(code: ErrorCode) -> StatusCode {
         }
         ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::Overloaded => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::Conflict => StatusCode::PRECONDITION_FAILED,
+        // A fence is a condition of the request, as those of RFC 9110, section 13.
+        ErrorCode::Conflict | ErrorCode::Fenced => StatusCode::PRECONDITION_FAILED,
         ErrorCode::Compacted => StatusCode::GONE,
         ErrorCode::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorCode::KeyNotFound | ErrorCode::KeyspaceNotFound => StatusCode::NOT_FOUND,
+        ErrorCode::KeyNotFound | ErrorCode::KeyspaceNotFound | ErrorCode::LeaseNotFound => {
+            StatusCode::NOT_FOUND
+        }
         ErrorCode::InvalidArgument | ErrorCode::UnsupportedVersion => StatusCode::BAD_REQUEST,
         ErrorCode::NoSpace | ErrorCode::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
@@ -136,6 +139,8 @@ fn title(code: ErrorCode) -> &'static str {
         ErrorCode::Overloaded => "A limit of queued work is reached",
         ErrorCode::Conflict => "The key is not at the expected revision",
         ErrorCode::Compacted => "The revision was compacted",
+        ErrorCode::Fenced => "The fencing token is not the one of the lock's present holder",
+        ErrorCode::LeaseNotFound => "There is no such lease",
         ErrorCode::IdempotencyKeyReused => "The idempotency key was used with another request",
         ErrorCode::QuotaExceeded => "The keyspace's quota has no room for the write",
         ErrorCode::KeyNotFound => "There is no such key",

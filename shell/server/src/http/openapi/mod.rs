@@ -1,5 +1,6 @@
 //! The API's description, OpenAPI 3.1: complete, so that a tester can hold the server to it.
 
+mod leases;
 mod parameters;
 mod responses;
 mod schemas;
@@ -12,11 +13,22 @@ use parameters::{
     ACK_OF_KEY, CLIENT, CURSOR, DEADLINE, END, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE,
     IF_NONE_MATCH_READ, IF_VERSION, KEY, KEYSPACE, LIMIT,
 };
-use parameters::{PREFIX, READ, REQUEST_ID, SESSION, SHARD, START, VALUES, VERIFY};
+use parameters::{FENCE, OF_KEY, PREFIX, READ, REQUEST_ID, SESSION, SHARD, START, VALUES, VERIFY};
 use responses::{answer, json_object, problems, text};
 
 /// The whole document.
 pub(super) fn document() -> Value {
+    let mut document = most();
+    for (path, item) in leases::paths() {
+        document["paths"][path] = item;
+    }
+    for (name, schema) in leases::schemas() {
+        document["components"]["schemas"][name] = schema;
+    }
+    document
+}
+
+fn most() -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -98,7 +110,7 @@ fn key_path() -> Value {
             "operationId": "putKey",
             "summary": "Set a key, durably on a majority",
             "parameters": [
-                ACK_OF_KEY.get(), SESSION.get(), IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(),
+                ACK_OF_KEY.get(), OF_KEY.get(), SESSION.get(), FENCE.get(), IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(),
                 CLIENT.get(), REQUEST_ID.get(), DEADLINE.get(),
             ],
             "requestBody": {
@@ -116,7 +128,7 @@ fn key_path() -> Value {
             "operationId": "deleteKey",
             "summary": "Remove a key, durably on a majority; removing what is not there is no error",
             "parameters": [
-                ACK_OF_KEY.get(), SESSION.get(), IF_MATCH.get(), IDEMPOTENCY_KEY.get(), CLIENT.get(), REQUEST_ID.get(),
+                ACK_OF_KEY.get(), SESSION.get(), FENCE.get(), IF_MATCH.get(), IDEMPOTENCY_KEY.get(), CLIENT.get(), REQUEST_ID.get(),
                 DEADLINE.get(),
             ],
             "responses": with(json!({

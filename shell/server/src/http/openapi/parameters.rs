@@ -152,6 +152,25 @@ pub(super) const IDEMPOTENCY_KEY: Parameter = Parameter {
     schema: || json!({"type": "string", "pattern": r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[A-Za-z0-9._~+/=:-]{1,255})$"#}),
 };
 
+pub(super) const FENCE: Parameter = Parameter {
+    name: "Quorate-Fence",
+    place: "header",
+    description: "Carry this out only while the lock is held with this token: `fence` of acquiring it.",
+    schema: || json!({"type": "string", "pattern": "^[A-Za-z0-9._~/-]{1,100}:[1-9][0-9]{0,17}$", "example": "job:17"}),
+};
+
+pub(super) const OF_KEY: Parameter = Parameter {
+    name: "lease",
+    place: "query",
+    description: "The lease that the key is bound to from now on; without, it is bound to none.",
+    schema: lease_schema,
+};
+
+/// A lease's id.
+pub(super) fn lease_schema() -> Value {
+    json!({"type": "string", "pattern": "^([1-9a-f][0-9a-f]{0,14}|[1-7][0-9a-f]{15})$", "example": "4000000000000123"})
+}
+
 pub(super) const DEADLINE: Parameter = Parameter {
     name: "Quorate-Timeout-Ms",
     place: "header",

@@ -8,23 +8,9 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
         "description": description,
         "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
     });
-    if [
-        "PutAnswer",
-        "DeleteAnswer",
-        "AcceptedAnswer",
-        "LostWrites",
-        "LostAcknowledged",
-        "Page",
-        "TxnAnswer",
-        "Keyspaces",
-        "KeyspaceShown",
-        "KeyspaceCreated",
-        "Compacted",
-        "KeyspaceAltered",
-        "KeyspaceDeleted",
-    ]
-    .contains(&schema)
-    {
+    let with_receipt = ["PutAnswer", "DeleteAnswer", "AcceptedAnswer", "Page", "TxnAnswer", "Compacted"];
+    let named = ["Keyspace", "Lost", "Lease", "Lock", "Proclaimed"];
+    if with_receipt.contains(&schema) || named.iter().any(|name| schema.starts_with(name)) {
         answer["headers"] = receipt_headers();
     }
     answer
@@ -82,15 +68,18 @@ pub(super) fn problems(statuses: &[&str]) -> Map<String, Value> {
 fn problem(status: &str) -> Value {
     let (codes, description) = match status {
         "400" => ("INVALID_ARGUMENT, UNSUPPORTED_VERSION", "The request makes no sense, or is over a limit."),
-        "404" => ("KEY_NOT_FOUND, KEYSPACE_NOT_FOUND, INVALID_ARGUMENT", "There is no such thing."),
+        "404" => (
+            "KEY_NOT_FOUND, KEYSPACE_NOT_FOUND, LEASE_NOT_FOUND, INVALID_ARGUMENT",
+            "There is no such thing.",
+        ),
         "405" => ("INVALID_ARGUMENT", "The path has other methods: the Allow header names them."),
         "408" => ("DEADLINE_EXCEEDED", "The body did not arrive by the deadline. Nothing was applied."),
         "409" => (
             "CONFLICT",
-            "The keyspace exists under another contract, or somebody else changed it at the same time. Nothing was applied.",
+            "The keyspace exists under another contract, there is such a lease, or somebody else changed it at the same time. Nothing was applied.",
         ),
         "410" => ("COMPACTED", "The revision was compacted. Nothing was applied."),
-        "412" => ("CONFLICT", "The condition did not hold. Nothing was applied."),
+        "412" => ("CONFLICT, FENCED", "The condition, or the fence, did not hold. Nothing was applied."),
         "413" => ("INVALID_ARGUMENT", "The body is over the limit. Nothing was applied."),
         "422" => (
             "IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use types::limits::{RANGE_ITEMS_MAX, TXN_OPS_MAX};
 
-use super::parameters::{ACK, DEADLINE, IDEMPOTENCY_KEY, KEYSPACE, READ, SESSION};
+use super::parameters::{ACK, DEADLINE, FENCE, IDEMPOTENCY_KEY, KEYSPACE, READ, SESSION, lease_schema};
 use super::responses;
 use super::schemas::{boolean, list, nullable, number, object, optional, reference, text};
 use super::with;
@@ -14,14 +14,16 @@ pub(super) fn path() -> Value {
         "post": {
             "operationId": "runTransaction",
             "summary": "Compare keys, then do one of two lists of operations, all at one point in time",
-            "parameters": [READ.get(), ACK.get(), SESSION.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get()],
+            "parameters": [
+                READ.get(), ACK.get(), SESSION.get(), FENCE.get(), IDEMPOTENCY_KEY.get(), DEADLINE.get(),
+            ],
             "requestBody": {
                 "required": true,
                 "content": {"application/json": {"schema": reference("Txn")}},
             },
             "responses": with(
                 json!({"200": responses::answer("One of the branches was done, whole.", "TxnAnswer")}),
-                &["400", "404", "405", "408", "413", "422", "429", "500", "503", "504", "507"],
+                &["400", "404", "405", "408", "412", "413", "422", "429", "500", "503", "504", "507"],
             ),
         },
     })
@@ -127,7 +129,7 @@ pub(super) fn op() -> Value {
     );
     increment["required"] = json!(["by"]);
     let operations = [
-        ("put", one_of_each(&[key(), value], &[])),
+        ("put", one_of_each(&[key(), value], &[("lease", lease_schema())])),
         ("increment", increment),
         ("get", keyed(true, false, &[])),
         ("range", keyed(false, true, &[("limit", limit), ("keys_only", boolean())])),

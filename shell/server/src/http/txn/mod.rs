@@ -3,14 +3,16 @@
 mod answer;
 mod request;
 
+pub(super) use request::{given, whole};
+
 use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
-use keyspace::{Outcome, QueryAnswer, TxnOutcome};
-use node::{Op, Reply, ReplyBody, Request};
+use keyspace::{Command, Outcome, QueryAnswer, TxnOutcome};
+use node::{Op, Options, Reply, ReplyBody, Request};
 use tokio::time::Instant;
 use types::{ErrorCode, Problem};
 
@@ -29,7 +31,8 @@ pub(super) async fn post(
     let keyspace = path::keyspace(&uri)?;
     let mut query = params::Query::of(&uri)?;
     let mut asked = options::of_read(&mut query, &headers)?;
-    asked.ack = options::of_write(&mut query, &headers)?.ack;
+    let Options { ack, fence, .. } = options::of_write(&mut query, &headers)?;
+    (asked.ack, asked.fence) = (ack, fence);
     query.end("read, ack")?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
     let idempotency_key = idempotency::key(&headers)?;
@@ -41,6 +44,8 @@ pub(super) async fn post(
     let _room = state.flight().enter(document.bytes.len(), left).await?;
     let op = match (idempotency_key, Op::from(txn.clone())) {
         (Some(key), Op::Command(command)) => Op::Once(key, command),
+        // One that only reads is refused too while another holds the lock.
+        (None, Op::Query(_)) if asked.fence.is_some() => Op::Command(Command::Txn(txn.clone())),
         // One that only reads does no harm twice.
         (_, op) => op,
     };
@@ -51,12 +56,9 @@ pub(super) async fn post(
         true => HttpProblem::from(problem).under_key(),
         false => problem.into(),
     })?;
-    if let ReplyBody::Outcome(Outcome::OverQuota { bytes, quota_bytes, .. }) = body {
-        return Err(keys::over_quota(bytes, quota_bytes, receipt));
-    }
-    let (ReplyBody::Outcome(Outcome::Txn(outcome)) | ReplyBody::Answer(QueryAnswer::Txn(outcome))) = body
-    else {
-        return Err(keys::unexpected().into());
+    let outcome = match body {
+        ReplyBody::Outcome(Outcome::Txn(outcome)) | ReplyBody::Answer(QueryAnswer::Txn(outcome)) => outcome,
+        body => return Err(keys::refused(body, receipt)),
     };
     match outcome {
         TxnOutcome::Done { revision, succeeded, results } => {

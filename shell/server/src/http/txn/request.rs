@@ -9,7 +9,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::Number;
-use types::limits::RANGE_ITEMS_MAX;
+use types::{LeaseId, limits::RANGE_ITEMS_MAX};
 
 use crate::http::HttpProblem;
 
@@ -94,6 +94,8 @@ struct Put {
     value: Option<String>,
     #[serde(default, deserialize_with = "given")]
     value_base64: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    lease: Option<LeaseId>,
 }
 
 #[derive(Deserialize)]
@@ -159,12 +161,16 @@ fn limit_default() -> u32 {
 }
 
 /// A field that is there; `null` is no way to leave it out.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(in crate::http) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 /// A whole number; `7.0` is one too, as JSON Schema has it.
-fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(deserializer: D) -> Result<T, D::Error> {
+pub(in crate::http) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     let number = Number::deserialize(deserializer)?;
     integer(&number)
         .ok_or_else(|| D::Error::custom(format!("{number} is not a whole number within the limits")))
@@ -259,10 +265,10 @@ fn compare(condition: Condition, path: &str) -> Result<Compare, HttpProblem> {
 
 fn op(step: Step, path: &str) -> Result<TxnOp, HttpProblem> {
     Ok(match step {
-        Step::Put(Object(Put { key, key_base64, value, value_base64 })) => {
+        Step::Put(Object(Put { key, key_base64, value, value_base64, lease })) => {
             let path = format!("{path}.put");
             let key = bytes((key, key_base64), &path, "key")?;
-            TxnOp::Put { key, value: bytes((value, value_base64), &path, "value")? }
+            TxnOp::Put { key, value: bytes((value, value_base64), &path, "value")?, lease }
         }
         Step::Increment(Object(Increment { key, key_base64, by })) => {
             TxnOp::Increment { key: bytes((key, key_base64), &format!("{path}.increment"), "key")?, by }

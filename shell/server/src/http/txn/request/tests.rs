@@ -36,7 +36,7 @@ fn a_document_says_all_that_a_transaction_can() {
             compare(Keys::Range(range(b"p", Some(b"q"))), Target::Version(0), Relation::Greater),
         ],
         then: vec![
-            TxnOp::Put { key: b"a".into(), value: b"x".into() },
+            TxnOp::Put { key: b"a".into(), value: b"x".into(), lease: None },
             TxnOp::Increment { key: b"n".into(), by: -2 },
             TxnOp::Txn(nested),
         ],
