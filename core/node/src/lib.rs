@@ -44,6 +44,7 @@ pub use api::{
     Timing,
 };
 pub use catalog::{Altered, CatalogAnswer, CatalogOp, KeyspaceInfo};
+pub use early::is_unconditional;
 pub use node::{META_NAME, Node};
 pub use status::{GroupStatus, NodeStatus, ReplicaStatus};
 pub use watch::{WatchEvent, WatchRequest};

@@ -15,7 +15,7 @@
 //! `core/node/src/leases.rs`). The entry names the term whose clock said so and the grant that it means: in any
 //! other term, or of a lease that was granted anew under its id, it does nothing.
 //!
-//! The records are rows with reserved keys, as those of [`crate::remembered`] are; see [`records`].
+//! The records are rows with reserved keys, as those of `remembered` are; see `records`.
 
 mod codec;
 mod fence;

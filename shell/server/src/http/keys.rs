@@ -8,8 +8,8 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use keyspace::{Command, Expect, IdempotencyKey, Outcome, Query, QueryAnswer, lease::refusal};
-use node::{Op, Options, Reply, ReplyBody, Request};
+use keyspace::{Command, IdempotencyKey, Outcome, Query, QueryAnswer, lease::refusal};
+use node::{Op, Options, Reply, ReplyBody, Request, is_unconditional};
 use serde::Serialize;
 use tokio::time::Instant;
 use types::{ErrorCode, Problem, Receipt, contract::Ack, limits::VALUE_BYTES_MAX};
@@ -184,17 +184,15 @@ pub(super) async fn write(
     time_limit: Duration,
 ) -> Result<Reply, HttpProblem> {
     let under_key = idempotency_key.is_some();
-    // Each is in order by itself, and the two do not go together.
-    let conditional = !matches!(
-        command,
-        Command::Put { expect: Expect::Anything, .. } | Command::Delete { expect: Expect::Anything, .. }
-    );
-    let unfit = matches!(options.ack, Some(Ack::None | Ack::Leader)) && (under_key || conditional);
     let op = match idempotency_key {
         Some(key) => Op::Once(key, command),
         None => Op::Command(command),
     };
-    let answered = node.request(Request { keyspace, op, options }, time_limit).await;
+    let early = matches!(options.ack, Some(Ack::None | Ack::Leader));
+    let request = Request { keyspace, op, options };
+    // Each is in order by itself, and the two do not go together.
+    let unfit = early && !is_unconditional(&request);
+    let answered = node.request(request, time_limit).await;
     answered.map_err(|problem| {
         let unfit = unfit && problem.code == ErrorCode::InvalidArgument;
         let problem = HttpProblem::from(problem);

@@ -163,7 +163,8 @@ pub(super) async fn observe(
             return Err(HttpProblem::invalid(
                 "known_token and known_mod_revision go together",
                 "send `token` and `mod_revision` of the leader that is known, or 0 for both: there is none",
-            ));
+            )
+            .with_status(StatusCode::UNPROCESSABLE_ENTITY));
         }
     };
     let options = options::of_read(&mut query, &headers)?;

@@ -53,7 +53,7 @@ const NAME: Parameter = Parameter {
     place: "path",
     description: "The name: 1 to 1024 bytes, percent-encoded. A `/` may be written as it is. In a keyspace of several \
         shards it needs a tag, as in `{order-17}/lock`.",
-    schema: || json!({"type": "string", "minLength": 1, "maxLength": 250, "example": "job"}),
+    schema: || json!({"type": "string", "minLength": 1, "example": "job"}),
 };
 
 const KNOWN_TOKEN: Parameter = Parameter {
@@ -217,7 +217,10 @@ fn election() -> Value {
             "operationId": "observeElection",
             "summary": "Who leads; or, with what is known, the next leader or value",
             "parameters": [KNOWN_TOKEN.get(), KNOWN_REVISION.get(), READ.get(), SESSION.get(), DEADLINE.get()],
-            "responses": with(json!({"200": responses::answer("The leader.", "Lock")}), &READ_PROBLEMS),
+            "responses": with(
+                json!({"200": responses::answer("The leader.", "Lock")}),
+                &[&READ_PROBLEMS[..], &["422"]].concat(),
+            ),
         },
         "delete": release("resign", "Resign, or leave the queue of candidates"),
     })

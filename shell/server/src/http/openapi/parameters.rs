@@ -156,7 +156,10 @@ pub(super) const FENCE: Parameter = Parameter {
     name: "Quorate-Fence",
     place: "header",
     description: "Carry this out only while the lock is held with this token: `fence` of acquiring it.",
-    schema: || json!({"type": "string", "pattern": "^[A-Za-z0-9._~/-]{1,100}:[1-9][0-9]{0,17}$", "example": "job:17"}),
+    schema: || {
+        let pattern = "^([A-Za-z0-9._~/-]{1,100}:[1-9][0-9]{0,17})$";
+        json!({"anyOf": [{"type": "string", "pattern": pattern}, {"enum": ["job:17"]}]})
+    },
 };
 
 pub(super) const OF_KEY: Parameter = Parameter {
