@@ -7,7 +7,7 @@ use keyspace::codec::{
 };
 use keyspace::{Fence, IdempotencyKey};
 use prost::Message;
-use types::{Acks, Applied, ErrorCode, Guarantee, Hlc, NodeId, Problem, Receipt, Role};
+use types::{Acks, Applied, ErrorCode, Guarantee, Hlc, NodeId, Problem, ReadLease, Receipt, Role};
 
 use crate::api::{Op, Options, Reply, ReplyBody, Request};
 
@@ -121,6 +121,16 @@ struct WireReceipt {
     session: String,
     #[prost(fixed64, tag = "50")]
     hlc: u64,
+    #[prost(message, optional, tag = "70")]
+    read_lease: Option<WireReadLease>,
+}
+
+#[derive(Clone, Copy, PartialEq, Message)]
+struct WireReadLease {
+    #[prost(uint64, tag = "1")]
+    left_ms: u64,
+    #[prost(uint32, tag = "2")]
+    clock_drift_percent_max: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -260,6 +270,10 @@ fn encode_receipt(receipt: &Receipt) -> WireReceipt {
         deduplicated: receipt.deduplicated,
         session: receipt.session.to_string(),
         hlc: receipt.hlc.0,
+        read_lease: receipt.read_lease.map(|lease| WireReadLease {
+            left_ms: lease.left_ms,
+            clock_drift_percent_max: lease.clock_drift_percent_max,
+        }),
     }
 }
 
@@ -287,6 +301,10 @@ fn decode_receipt(wire: WireReceipt) -> Result<Receipt, DecodeError> {
         hlc: Hlc(wire.hlc),
         degraded: None,
         shards: None,
+        read_lease: wire.read_lease.map(|lease| ReadLease {
+            left_ms: lease.left_ms,
+            clock_drift_percent_max: lease.clock_drift_percent_max,
+        }),
     })
 }
 

@@ -176,6 +176,7 @@ impl Node {
             hlc,
             degraded: None,
             shards: None,
+            read_lease: None,
         }
     }
 }

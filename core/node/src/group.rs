@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use raft_group::{GroupReady, RaftGroup};
 use storage::StoreError;
-use types::{GroupId, LogPosition, NodeId, Role, SessionToken};
+use types::{GroupId, LogPosition, NodeId, ReadLease, Role, SessionToken};
 
 use crate::{
     early::EarlyWrites, forwards::ForwardsSeen, freshness::Freshness, held::Held, keeping::Keeping,
@@ -82,6 +82,8 @@ pub(crate) struct Confirmed {
     pub asked_ms: u64,
     /// Who waits.
     pub ids: Vec<u64>,
+    /// By which lease, if not by a majority.
+    pub lease: Option<ReadLease>,
 }
 
 impl Reads {

@@ -6,6 +6,7 @@ use crate::{
     api::ReplyBody,
     group::Group,
     node::Node,
+    pump::Backing,
     requests::{Place, Waiting},
 };
 
@@ -49,7 +50,8 @@ impl Node {
         }
         let acks = Acks { required, got, of: self.nodes(), durable: got };
         let Held { id, index, term, body, deduplicated } = held;
-        self.answer_with(id, group, body, (role, term, index), acks, deduplicated);
+        let backing = Backing { acks, deduplicated, read_lease: None };
+        self.answer_with(id, group, body, (role, term, index), backing);
     }
 
     /// Answers the writes that every replica has by now, and those of which this node can no longer tell.

@@ -29,6 +29,7 @@ mod parked;
 mod planted;
 mod problems;
 mod pump;
+mod read_leases;
 mod reads;
 mod requests;
 mod routing;

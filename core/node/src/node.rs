@@ -9,7 +9,9 @@ use storage::{
     GroupState, ReadRows, ScrubJob, Store, StoreError,
     wal::{Recovered, RecoveredGroup},
 };
-use types::{Contract, ErrorCode, GroupId, HardState, Hlc, LogPosition, NodeId, Now, Problem};
+use types::{
+    Contract, ErrorCode, GroupId, HardState, Hlc, LogPosition, NodeId, Now, Problem, limits::VOTE_REFUSAL_MS,
+};
 
 use crate::{
     acquire::Acquires,
@@ -221,7 +223,7 @@ impl Node {
         self.watches.on_tick();
         self.keep_waiting_leases(now);
         for group in self.groups.values_mut() {
-            group.raft.tick();
+            group.raft.tick(now.mono_ms);
             let stale = group.receiving.as_ref().is_some_and(|receiving| receiving.is_stale(now.mono_ms));
             // What the engine accepted is installed in the next poll, however long that takes to come.
             if stale && !group.raft.is_installing() {
@@ -269,11 +271,12 @@ impl Node {
             heartbeat_ticks: self.config.timing.heartbeat_ticks as usize,
             log_cache_bytes_max: limits.log_cache_bytes_max,
             unapplied_bytes_max: limits.unapplied_bytes_max,
+            vote_refusal_ms: VOTE_REFUSAL_MS,
             seed: self.config.seed,
             #[cfg(feature = "planted")]
             planted: self.config.planted,
         };
-        let mut raft = RaftGroup::new(config, recovered)
+        let mut raft = RaftGroup::new(now.mono_ms, config, recovered)
             .map_err(|error| Fatal::Recover { group: id, reason: error.to_string() })?;
         if applied.index > 0 {
             raft.snapshot_available(applied);

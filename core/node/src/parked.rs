@@ -15,6 +15,7 @@ use crate::{
     group::Group,
     node::Node,
     problems,
+    pump::Backing,
     requests::Place,
 };
 
@@ -83,7 +84,8 @@ impl Node {
         let acks = Acks { required: quorum, got: quorum, of: self.nodes(), durable: 0 };
         // Of the leader that was confirmed, also when it is deposed by now.
         let at = (Role::Leader, term, self.store.state(group.id).applied_index);
-        self.answer_with(id, group, body, at, acks, false);
+        let backing = Backing { acks, deduplicated: false, read_lease: None };
+        self.answer_with(id, group, body, at, backing);
     }
 }
 

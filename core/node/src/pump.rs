@@ -3,7 +3,7 @@
 use keyspace::{Command, Effect, IdempotencyKey, LeaseCommand, Once, Outcome, Terms, entry::encode_entry};
 use raft_group::{GroupOutput, ProposeError, ReadError};
 use storage::ReadRows;
-use types::{Acks, Entry, GroupId, Guarantee, LogPosition, Now, Receipt, Role};
+use types::{Acks, Entry, GroupId, Guarantee, LogPosition, Now, ReadLease, Receipt, Role};
 use wire::PeerBody;
 
 use crate::{
@@ -187,10 +187,11 @@ impl Node {
             let (_, ids) = group.reads.asked.remove(&read).expect("its number was just listed");
             group.reads.waiting.extend(ids);
         }
+        self.read_by_lease(now, group);
         if group.reads.waiting.is_empty() || group.reads.asked.len() >= READ_ROUNDS_MAX {
             return;
         }
-        match group.raft.read_index() {
+        match group.raft.read_index(now.mono_ms) {
             Ok(read) => {
                 let ids = std::mem::take(&mut group.reads.waiting);
                 group.reads.asked.insert(read, (now.mono_ms, ids));
@@ -237,7 +238,7 @@ impl Node {
                 let applied = self.store.state(group.id).applied_index;
                 group.freshness.prove(index, asked_ms, applied);
                 let term = group.raft.term();
-                group.reads.confirmed.push_back(Confirmed { index, term, asked_ms, ids });
+                group.reads.confirmed.push_back(Confirmed { index, term, asked_ms, ids, lease: None });
             }
         }
         for (to, announce) in output.send_snapshot.drain(..) {
@@ -325,7 +326,11 @@ impl Node {
                     group.leases.hold(ending, id);
                     continue;
                 }
-                self.answer_confirmed(id, group, ReplyBody::Answer(answer), confirmed.term);
+                let body = ReplyBody::Answer(answer);
+                match confirmed.lease {
+                    Some(lease) => self.answer_leased(id, group, body, confirmed.term, lease),
+                    None => self.answer_confirmed(id, group, body, confirmed.term),
+                }
             }
         }
         Ok(())
@@ -337,8 +342,7 @@ impl Node {
         group: &Group,
         body: ReplyBody,
         (role, term, index): (Role, u64, u64),
-        acks: Acks,
-        deduplicated: bool,
+        Backing { acks, deduplicated, read_lease }: Backing,
     ) {
         if self.requests.get(id).is_none() {
             return;
@@ -365,6 +369,7 @@ impl Node {
             attempts: waiting.attempts,
             deduplicated,
             shards: None,
+            read_lease,
         };
         self.answer(id, Ok(Reply { body, receipt }));
     }
@@ -429,6 +434,13 @@ impl Node {
             }
         }
     }
+}
+
+/// What is behind an answer.
+pub(crate) struct Backing {
+    pub acks: Acks,
+    pub deduplicated: bool,
+    pub read_lease: Option<ReadLease>,
 }
 
 fn revision_of(body: &ReplyBody) -> u64 {

@@ -1,7 +1,7 @@
 //! Where a read is answered: by this node's replica when that keeps what is asked for, else by the leader.
 //!
-//! A read that a peer sent on is always answered as a strong one, at the leader. Strong reads never rest on
-//! clocks: there are no leader leases.
+//! A read that a peer sent on is always answered as a strong one, at the leader. Strong reads rest on clocks only
+//! where the contract says so: see [`crate::read_leases`].
 
 use keyspace::{Query, Txn};
 use storage::ReadRows;
@@ -90,6 +90,7 @@ impl Node {
             attempts: waiting.attempts,
             deduplicated: false,
             shards: None,
+            read_lease: None,
         };
         self.answer(id, Ok(Reply { body: ReplyBody::Answer(answer), receipt }));
         self.ask_for_proof(now, group);

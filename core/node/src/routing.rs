@@ -202,7 +202,7 @@ impl Node {
                     // Unacknowledged, so the leader sends it again when there is room.
                     return Ok(());
                 }
-                if let Err(error) = group.raft.step(from, raft) {
+                if let Err(error) = group.raft.step(now.mono_ms, from, raft) {
                     self.disconnect(from, error.to_string());
                 }
             }

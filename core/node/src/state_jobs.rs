@@ -189,7 +189,7 @@ impl Node {
         }
         let group = self.groups.get_mut(&id).expect("the caller found it");
         // Whole: now the engine may see it. If it wants it, the next poll begins the installation.
-        if let Err(error) = group.raft.step(from, announce) {
+        if let Err(error) = group.raft.step(now.mono_ms, from, announce) {
             group.abandon_snapshot()?;
             self.disconnect(from, error.to_string());
         } else if !group.raft.is_installing() {

@@ -53,6 +53,8 @@ pub(crate) struct Receiver<'a> {
     pub installing: bool,
     /// Highest term for which a request for votes has left this node since it started.
     pub vote_asked_term: u64,
+    /// A leader may count on it that this node gives no vote.
+    pub refuses_votes: bool,
 }
 
 type Check = Result<(), &'static str>;
@@ -156,11 +158,14 @@ impl Receiver<'_> {
                     return Ok(Verdict::Ignore);
                 }
             }
-            RaftKind::RequestVote
-            | RaftKind::RequestPreVote
-            | RaftKind::RequestVoteResponse
-            | RaftKind::RequestPreVoteResponse
-            | RaftKind::Unspecified => {}
+            // The leader that was handing over has no lease, and another's cannot be: it led before.
+            RaftKind::RequestVote if message.context == raft::CAMPAIGN_TRANSFER => {}
+            RaftKind::RequestVote | RaftKind::RequestPreVote => {
+                if self.refuses_votes {
+                    return Ok(Verdict::Ignore);
+                }
+            }
+            RaftKind::RequestVoteResponse | RaftKind::RequestPreVoteResponse | RaftKind::Unspecified => {}
         }
         Ok(Verdict::Step(kind))
     }

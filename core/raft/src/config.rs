@@ -53,6 +53,16 @@ pub enum Planted {
     LeasesOfOldTerm,
     /// A leader acknowledges keep-alives without a round that confirms it. A bug of the node's.
     KeepAliveUnconfirmed,
+    /// A node that starts votes at once, though it may have confirmed a leader just before.
+    StartedVotesAtOnce,
+    /// The leader that a node has heard from is forgotten with its term: it votes, and campaigns, as the engine would.
+    VotesNotRefused,
+    /// A leader counts its lease from when the confirmation came.
+    LeaseFromConfirmation,
+    /// A leader's lease lasts twice as long as others refuse to vote: as long as an election may take.
+    LeaseOutlastsRefusal,
+    /// A leader goes by its lease while another node was told to campaign.
+    LeaseOutlivesHandOver,
     /// Fences are not checked as entries are applied. A bug of the node's.
     StaleFenceAccepted,
 }
@@ -75,6 +85,9 @@ pub struct GroupConfig {
     pub log_cache_bytes_max: u64,
     /// Bytes of entries above the applied index beyond which proposals are refused.
     pub unapplied_bytes_max: u64,
+    /// For how long this node gives no vote once it has heard from a leader, and once it started, in milliseconds of
+    /// its own clock. Part of the protocol: every member of a group must have the same. See the `read_lease` module.
+    pub vote_refusal_ms: u64,
     /// Seeds the election timeouts, together with group and node.
     pub seed: u64,
     /// The bug to run with.
@@ -147,6 +160,9 @@ impl GroupConfig {
         if self.election_ticks <= self.heartbeat_ticks {
             return fail("election_ticks must exceed heartbeat_ticks");
         }
+        if self.vote_refusal_ms == 0 {
+            return fail("vote_refusal_ms is 0");
+        }
         if self.election_ticks > 1_000_000 {
             return fail("election_ticks exceeds 1000000");
         }
@@ -155,6 +171,13 @@ impl GroupConfig {
 }
 
 impl RecoveredLog {
+    /// Whether nothing was ever written.
+    pub(crate) fn is_empty(&self) -> bool {
+        let nothing = LogPosition::default();
+        let log = self.entries.is_empty() && self.start == nothing && self.applied == nothing;
+        log && self.hard_state == HardState::default()
+    }
+
     /// Connects log, hard state and checkpoint.
     ///
     /// A checkpoint beyond the log's end, or one whose term differs from the log's at that index,

@@ -12,6 +12,7 @@ use crate::cache::{LogCache, entry_bytes};
 use crate::check::{Receiver, StepError, Verdict};
 use crate::config::{GroupConfig, RecoverError, RecoveredLog};
 use crate::convert::{engine_id, node_id, shared_bytes, to_engine};
+use crate::read_lease::{LeasedRead, ReadLease};
 use crate::timeout::ElectionTimeout;
 
 /// Entry bytes in one append message: large enough for throughput, small enough to interleave.
@@ -80,6 +81,7 @@ pub struct RaftGroup {
     pub(crate) engine: RawNode<LogCache>,
     timeout: ElectionTimeout,
     reads_asked: u64,
+    pub(crate) read_lease: ReadLease,
     pub(crate) vote_asked_term: u64,
     /// The log on disk must be emptied by the first write.
     pub(crate) reset_first: Option<LogPosition>,
@@ -112,9 +114,12 @@ impl RaftGroup {
     ///
     /// A log that ends before the checkpoint, or contradicts it, is an interrupted installation of
     /// a snapshot: the log starts at the checkpoint.
-    pub fn new(config: GroupConfig, recovered: RecoveredLog) -> Result<RaftGroup, RecoverError> {
+    ///
+    /// `now_ms`, here and in every call, is the caller's monotonic clock, read after what it is called for came in.
+    pub fn new(now_ms: u64, config: GroupConfig, recovered: RecoveredLog) -> Result<RaftGroup, RecoverError> {
         config.check()?;
         let written_hard_state = recovered.hard_state;
+        let newborn = recovered.is_empty();
         let log = recovered.check(&config.voters)?;
         let durable_term = written_hard_state.term;
         let (applied, reset_first) = (log.applied, log.reset.then_some(log.start));
@@ -139,6 +144,10 @@ impl RaftGroup {
             Ok(engine) => engine,
             Err(error) => panic!("the engine refused a checked configuration: {error}"),
         };
+        // Alone it has nobody else to vote for.
+        let read_lease = ReadLease::new(config.vote_refusal_ms, now_ms, newborn || voters.len() == 1);
+        #[cfg(feature = "planted")]
+        let read_lease = read_lease.with(config.planted);
         let mut group = RaftGroup {
             group: config.group,
             node: config.node,
@@ -149,6 +158,7 @@ impl RaftGroup {
             engine,
             timeout: ElectionTimeout::new(config.seed, config.group, config.node, config.election_ticks),
             reads_asked: 0,
+            read_lease,
             vote_asked_term: 0,
             reset_first,
             reset_outstanding: None,
@@ -170,9 +180,10 @@ impl RaftGroup {
     }
 
     /// One tick of the caller's clock.
-    pub fn tick(&mut self) {
-        if self.installing() {
-            // Time passes, but no campaign: its entries are not there to be read.
+    pub fn tick(&mut self, now_ms: u64) {
+        let leads = self.engine.raft.state == StateRole::Leader;
+        if self.installing() || (!leads && self.read_lease.refuses_votes(now_ms)) {
+            // Time passes, but no campaign: its entries are not there to be read, or the leader may count on it.
             self.engine.raft.election_elapsed += 1;
         } else {
             self.engine.tick();
@@ -184,14 +195,21 @@ impl RaftGroup {
     ///
     /// A [`wire::message::RaftKind::Snapshot`] may be given only when the data it announces is
     /// staged whole; poll then says whether it is to be installed.
-    pub fn step(&mut self, from: NodeId, message: RaftMessage) -> Result<(), StepError> {
+    pub fn step(&mut self, now_ms: u64, from: NodeId, message: RaftMessage) -> Result<(), StepError> {
+        #[cfg(feature = "planted")]
+        self.read_lease.came(now_ms);
         let receiver = Receiver {
             raft: &self.engine.raft,
             voters: &self.voters,
             installing: self.installing(),
             vote_asked_term: self.vote_asked_term,
+            refuses_votes: self.read_lease.refuses_votes(now_ms),
         };
         let Verdict::Step(kind) = receiver.check(from, &message)? else { return Ok(()) };
+        let of_leader = matches!(kind, RaftKind::Append | RaftKind::Heartbeat | RaftKind::Snapshot);
+        if of_leader && message.term >= self.engine.raft.term {
+            self.read_lease.heard(now_ms);
+        }
         let mut message = to_engine(from, kind, message);
         self.keep_next_above_matched(&mut message);
         if let Err(error) = self.engine.step(message) {
@@ -242,7 +260,9 @@ impl RaftGroup {
     /// Asks a quorum whether this node still leads; answered in [`crate::GroupOutput::reads`] under
     /// the returned id, which rises with every call. No answer comes when leadership is lost: bound
     /// the wait and ask again. One read index serves every read that was waiting when it was asked.
-    pub fn read_index(&mut self) -> Result<u64, ReadError> {
+    ///
+    /// `now_ms` is not after the question leaves: a lease counts from it.
+    pub fn read_index(&mut self, now_ms: u64) -> Result<u64, ReadError> {
         let raft = &self.engine.raft;
         if raft.state != StateRole::Leader {
             return Err(ReadError::NotLeader { leader: self.leader() });
@@ -251,10 +271,22 @@ impl RaftGroup {
             return Err(ReadError::NotReady);
         }
         self.reads_asked += 1;
+        self.read_lease.ask(raft.term, self.reads_asked, now_ms);
         let context = [raft.term, self.seed, self.reads_asked].map(u64::to_be_bytes).concat();
         self.engine.read_index(context);
         self.settle();
         Ok(self.reads_asked)
+    }
+
+    /// The index at which a read that came before `now_ms` may be answered without a round, while this leader has a
+    /// lease. It has one for a while after a round that it asked; asking is the caller's to do.
+    pub fn read_by_lease(&self, now_ms: u64) -> Option<LeasedRead> {
+        let raft = &self.engine.raft;
+        if raft.state != StateRole::Leader || !raft.commit_to_current_term() {
+            return None;
+        }
+        let left_ms = self.read_lease.left_ms(raft.term, now_ms)?;
+        Some(LeasedRead { index: raft.raft_log.committed, left_ms })
     }
 
     /// The state machine has applied every entry up to `index`. Reports may repeat.
@@ -304,7 +336,7 @@ impl RaftGroup {
         cache.compact(index, self.log_cache_bytes_max);
     }
 
-    /// Hands leadership to another voter (thesis 3.10). Until it succeeds, or an election timeout
+    /// Hands leadership to another voter (thesis 3.10), and ends this leader's leases of its term. Until it succeeds, or an election timeout
     /// has passed, proposals are refused. On a follower, asks the leader to hand over to it, if
     /// `to` is this node. Anything else does nothing.
     pub fn transfer_leader(&mut self, to: NodeId) {
@@ -397,6 +429,9 @@ impl RaftGroup {
         let raft = &mut self.engine.raft;
         let ticks = self.timeout.ticks(raft.term, raft.state);
         raft.set_randomized_election_timeout(ticks);
+        if raft.state == StateRole::Leader && raft.lead_transferee.is_some() {
+            self.read_lease.hand_over(raft.term);
+        }
         self.check_invariants();
     }
 

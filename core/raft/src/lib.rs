@@ -8,6 +8,7 @@
 //! - at most one leader per term; a committed entry is in every later leader's log (thesis 3.6);
 //! - votes and acknowledgements leave only after what they promise is durable (thesis 3.8, 10.2.1);
 //! - a read index is never behind what was committed when the read was asked for (thesis 6.4);
+//! - a leader that has a lease is the only one, within a stated bound of clocks (`read_lease`);
 //! - no peer message panics the process, and none reaches a Protocol Buffers parser of the engine;
 //! - the same inputs with the same seed give the same outputs.
 //!
@@ -22,6 +23,7 @@ mod config;
 mod convert;
 mod group;
 mod output;
+mod read_lease;
 mod ready;
 mod status;
 mod timeout;
@@ -31,6 +33,7 @@ pub use config::Planted;
 pub use config::{GroupConfig, RecoverError, RecoveredLog};
 pub use group::{ProposeError, Proposed, RaftGroup, ReadError};
 pub use output::{GroupOutput, GroupReady};
+pub use read_lease::LeasedRead;
 pub use status::{GroupStatus, Progress};
 
 pub use check::{CONTEXT_BYTES_MAX, INDEX_MAX, StepError, TERM_MAX};

@@ -57,9 +57,11 @@ impl RaftGroup {
         let number = ready.number();
         let now = ready.take_messages();
         let mut later = ready.take_persisted_messages();
-        out.reads.extend(
-            ready.take_read_states().into_iter().map(|read| (read_id(&read.request_ctx), read.index)),
-        );
+        for read in ready.take_read_states() {
+            let round = read_id(&read.request_ctx);
+            self.read_lease.confirm(round);
+            out.reads.push((round, read.index));
+        }
         let committed = ready.take_committed_entries();
         let write = self.take_write(&mut ready);
         // From here on the cache has what the engine handed out.
@@ -161,6 +163,9 @@ impl RaftGroup {
         let kind = message.get_msg_type();
         if kind == MessageType::MsgRequestVote {
             self.vote_asked_term = self.vote_asked_term.max(message.term);
+        }
+        if kind == MessageType::MsgTimeoutNow {
+            assert!(self.read_lease.handed_over(message.term), "a campaign is called for under a lease");
         }
         let message = to_wire(message);
         if kind != MessageType::MsgSnapshot {

@@ -21,7 +21,7 @@ pub use error::{Applied, ErrorCode, Problem};
 pub use ids::{ClusterId, GroupId, NodeId};
 pub use lease::LeaseId;
 pub use limits::Limits;
-pub use receipt::{Acks, Degraded, Guarantee, Receipt, Role};
+pub use receipt::{Acks, Degraded, Guarantee, ReadLease, Receipt, Role};
 pub use session::SessionToken;
 pub use shard::{has_tag, shard_of};
 pub use time::Now;

@@ -50,6 +50,13 @@ pub const LOCK_WAITS_MAX: usize = 1_024;
 pub const LOCK_QUEUE_COUNT_MAX: u64 = 1_000;
 /// Longest name of a lock, in bytes: its keys have up to 17 more.
 pub const LOCK_NAME_BYTES_MAX: usize = 1_024;
+/// For how long a node gives no vote once it has heard from a leader, and once it started, in milliseconds of its own
+/// clock: what a leader's lease rests on. Part of the protocol, so that no configuration can set two nodes apart: it is
+/// the same on every node. Two ticks shorter than the usual election timeout, so that it delays no usual election.
+pub const VOTE_REFUSAL_MS: u64 = 360;
+/// The clocks of two nodes may differ in speed by one part in this many before a read by lease can be stale. Real
+/// ones differ by less than one in 5,000.
+pub const READ_LEASE_DRIFT: u64 = 10;
 /// Longest keyspace name, in bytes.
 pub const KEYSPACE_NAME_BYTES_MAX: usize = 64;
 /// Most keyspaces of a cluster. Each is a Raft group on every node, with timers and heartbeats of its own: what a

@@ -81,6 +81,15 @@ pub struct Degraded {
     pub reason: String,
 }
 
+/// How a leader answered a strong read without asking anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadLease {
+    /// For how much longer it had its lease as it decided, by its own clock.
+    pub left_ms: u64,
+    /// By how much the speeds of two nodes' clocks may differ, in percent, that the answer is what it says.
+    pub clock_drift_percent_max: u32,
+}
+
 /// What one answer guarantees. The JSON form is the `Quorate-Receipt` header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -126,6 +135,10 @@ pub struct Receipt {
     /// the first shard's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<u32>,
+    /// Set of a strong read that rests on the leader's lease, and so on clocks (`lease_reads` of the contract): no other
+    /// replica was asked. Without, a linearizable read was confirmed by a majority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_lease: Option<ReadLease>,
 }
 
 impl Receipt {
@@ -145,6 +158,10 @@ impl Receipt {
             hlc: one.hlc.max(other.hlc),
             degraded: one.degraded.or(other.degraded),
             delivered: one.delivered.max(other.delivered),
+            read_lease: match (one.read_lease, other.read_lease) {
+                (Some(one), Some(other)) if other.left_ms < one.left_ms => Some(other),
+                (one, other) => one.or(other),
+            },
             session: {
                 let mut session = one.session;
                 session.join(&other.session);

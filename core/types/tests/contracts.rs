@@ -129,6 +129,7 @@ fn all_contracts() -> Vec<Contract> {
                                         shards,
                                         quota_bytes,
                                         idempotency_ttl_s,
+                                        lease_reads: reconcile.is_none() == (shards == 1),
                                         history_ttl_s: idempotency_ttl_s,
                                         degrade_after_ms: reconcile.map(|_| 0),
                                         reconcile,

@@ -39,12 +39,14 @@ pub enum Ask {
 }
 
 /// Changes that clients make.
-const CHANGES: [&str; 5] = [
+const CHANGES: [&str; 7] = [
     r#"{"ack":"all"}"#,
     r#"{"ack":"quorum"}"#,
     r#"{"idempotency_ttl_s":60,"quota_bytes":100000}"#,
     r#"{"quota_bytes":null}"#,
     r#"{"shards":2}"#,
+    r#"{"lease_reads":true}"#,
+    r#"{"lease_reads":false}"#,
 ];
 
 impl Ask {

@@ -20,6 +20,7 @@ use crate::{
     holders::{Hold, Holders},
     keyed::{Keyed, Try},
     plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS},
+    read_leases,
     sessions::{Session, Sessions},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
@@ -518,6 +519,7 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
                 history_ttl_s: HISTORY_TTL_S,
                 shards,
                 quota_bytes,
+                lease_reads: read_leases::has_lease_reads(keyspace),
                 ..Contract::default()
             };
             Op::Catalog(CatalogOp::Create(contract))

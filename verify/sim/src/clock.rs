@@ -5,8 +5,6 @@ use types::Now;
 
 use crate::{dice::Dice, plan::SECOND};
 
-/// Parts per million by which a monotonic clock may be wrong.
-const DRIFT_PPM_MAX: u64 = 10_000;
 /// Virtual worlds begin on 1 January 2026.
 const WALL_START_MS: u64 = 1_767_225_600_000;
 
@@ -19,9 +17,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock with a drift and an offset of its own.
-    pub fn draw(dice: &mut Dice) -> Clock {
-        let rate_ppm = 1_000_000 - DRIFT_PPM_MAX + dice.below(2 * DRIFT_PPM_MAX + 1);
+    /// A clock with a drift of its own, of up to so many parts per million, and an offset.
+    pub fn draw(dice: &mut Dice, drift_ppm_max: u64) -> Clock {
+        let rate_ppm = match dice.below(4) {
+            0 => 1_000_000 - drift_ppm_max,
+            1 => 1_000_000 + drift_ppm_max,
+            _ => 1_000_000 - drift_ppm_max + dice.below(2 * drift_ppm_max + 1),
+        };
         Clock { rate_ppm, mono_offset_us: dice.below(1_000 * SECOND), wall_offset_ms: 0 }
     }
 

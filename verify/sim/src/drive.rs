@@ -14,7 +14,7 @@ use crate::{
     clients::Wish,
     event::{Event, ProcessEvent},
     failure::Broken,
-    plan::{KEYSPACES, MS},
+    plan::{CLOCK_DRIFT_PPM, KEYSPACES, MS},
     process::{JobDone, Logged, Stop, StoreJob},
     promises, receipts, sessions,
     watchers::Watchers,
@@ -152,6 +152,7 @@ impl World {
                     self.now_us,
                     format_args!("node {node} writes batch {} of {} bytes", batch.seq.0, batch.entry_bytes()),
                 );
+                self.oracle.on_write(&batch);
                 process.write(batch);
                 self.begin_write(node);
             }
@@ -323,7 +324,12 @@ impl World {
         else {
             return Ok(());
         };
-        let oldest_us = self.now_us.saturating_sub(age_ms * MS);
+        let mut age_us = age_ms * MS;
+        if self.plan.clock_drift_ppm > CLOCK_DRIFT_PPM {
+            // Of a clock that is slower than receipts allow for.
+            age_us += age_us * 2 * self.plan.clock_drift_ppm / 1_000_000;
+        }
+        let oldest_us = self.now_us.saturating_sub(age_us);
         match self.oracle.missed(KEYSPACES[place.0], place.1, revision) {
             Some((newer, seen_us)) if seen_us < oldest_us => Err(Broken::safety(
                 "answers_are_no_older_than_they_say",
@@ -352,8 +358,10 @@ impl World {
             return Ok(());
         }
         let command = matches!(reply.body, ReplyBody::Outcome(_));
-        let counted =
-            acks.of as u64 == self.plan.nodes && acks.required >= quorum && acks.got >= acks.required;
+        let leased = reply.receipt.read_lease.is_some();
+        self.counts.add("reads_by_lease", leased.into());
+        let enough = leased || acks.required >= quorum;
+        let counted = acks.of as u64 == self.plan.nodes && enough && acks.got >= acks.required;
         let durable = !command || acks.durable >= acks.required;
         if counted && durable && acks.durable <= acks.of && acks.got <= acks.of {
             self.counts.add("deduplicated", reply.receipt.deduplicated.into());

@@ -86,6 +86,10 @@ pub enum Recovery {
     Resume(NodeId),
     /// Links work again.
     Unblock(Vec<(NodeId, NodeId)>),
+    /// What is sent to a node arrives as soon as ever.
+    Prompt(NodeId),
+    /// A process that dies again and again does so, and so many times more.
+    Crash(NodeId, u64),
     /// A disk has space again.
     Space(NodeId),
     /// A disk is as fast as before.

@@ -86,6 +86,24 @@ impl World {
                 let leader = self.any_leader().unwrap_or(node);
                 self.block(|from, to| from == leader || to == leader)
             }
+            FaultKind::LostLink => {
+                let leader = self.any_leader().unwrap_or(node);
+                let other =
+                    NodeId((leader.0 + self.dice.between(1, self.plan.nodes.max(2) - 1)) % self.plan.nodes);
+                self.block(|from, to| (from, to) == (leader, other) || (to, from) == (leader, other))
+            }
+            FaultKind::LateLinks => {
+                let node = if self.dice.chance(500) { self.any_leader().unwrap_or(node) } else { node };
+                let late_us = self.dice.between(20, 600) * MS;
+                self.network.delay_to(node, late_us);
+                self.later(SECOND, Recovery::Prompt(node));
+                true
+            }
+            FaultKind::CrashLoop => {
+                let times = self.dice.between(2, 8);
+                self.crash(node, times);
+                running
+            }
             FaultKind::SyncFailure => {
                 self.hosts[number].sync_failure_armed = true;
                 let nth = self.dice.between(1, 4);
@@ -131,6 +149,8 @@ impl World {
                     self.network.unblock(from, to);
                 }
             }
+            Recovery::Prompt(node) => self.network.delay_to(node, 0),
+            Recovery::Crash(node, times) => self.crash(node, times),
             Recovery::Space(node) => {
                 let host = &mut self.hosts[node.0 as usize];
                 host.full = false;
@@ -140,6 +160,19 @@ impl World {
             Recovery::Heal => self.heal(),
         }
         Ok(())
+    }
+
+    /// A process dies, starts soon, and may die again before long.
+    fn crash(&mut self, node: NodeId, times: u64) {
+        if !self.in_chaos() {
+            return;
+        }
+        if self.end(node, End::Kill) {
+            self.start_later(node, 10 * MS);
+        }
+        if times > 0 {
+            self.later(150 * MS, Recovery::Crash(node, times - 1));
+        }
     }
 
     fn heal(&mut self) {
@@ -187,7 +220,9 @@ impl World {
     fn end_and_restart(&mut self, node: NodeId, end: End) -> bool {
         let ended = self.end(node, end);
         if ended {
-            self.start_later(node, 400 * MS);
+            // Supervisors differ in patience.
+            let mean_us = self.dice.pick(&[30, 400, 400]) * MS;
+            self.start_later(node, mean_us);
         }
         ended
     }

@@ -65,12 +65,12 @@ pub struct Host {
 }
 
 impl Host {
-    /// A machine with an empty disk.
-    pub fn new(id: NodeId, dice: &mut Dice) -> Host {
+    /// A machine with an empty disk, and a clock that is wrong by up to so much.
+    pub fn new(id: NodeId, dice: &mut Dice, clock_drift_ppm: u64) -> Host {
         Host {
             id,
             files: MemFiles::new(),
-            clock: Clock::draw(dice),
+            clock: Clock::draw(dice, clock_drift_ppm),
             boot: 0,
             process: None,
             paused: false,

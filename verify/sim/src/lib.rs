@@ -32,6 +32,7 @@ mod past;
 pub mod plan;
 mod process;
 mod promises;
+mod read_leases;
 mod receipts;
 mod rot;
 pub mod runner;

@@ -1,7 +1,7 @@
 //! The network between nodes: frames as they are on the wire, delayed, lost, repeated, overtaken,
 //! damaged, and blocked between whichever nodes a partition separates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::NodeId;
 use wire::{Decoder, Features, FrameBuilder, PeerMessage, Push};
@@ -29,13 +29,15 @@ pub struct Network {
     features: Features,
     /// Links, from and to, on which nothing passes.
     blocked: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes that everything reaches so much later.
+    late: BTreeMap<NodeId, u64>,
 }
 
 impl Network {
     /// All links work.
     pub fn new(mut dice: Dice, plan: NetworkPlan) -> Network {
         let features = dice.pick(&[Features::NONE, Features::ALL]);
-        Network { dice, plan, features, blocked: BTreeSet::new() }
+        Network { dice, plan, features, blocked: BTreeSet::new(), late: BTreeMap::new() }
     }
 
     /// Packs messages of one sender to one receiver into frames and says after how long each arrives;
@@ -68,7 +70,8 @@ impl Network {
                     frame.damaged = true;
                     counts.add("network_corrupted", 1);
                 }
-                arriving.push((self.delay(counts), frame));
+                let late_us = self.late.get(&to).copied().unwrap_or(0);
+                arriving.push((late_us + self.delay(counts), frame));
             }
         }
         arriving
@@ -92,9 +95,15 @@ impl Network {
         self.blocked.remove(&(from, to));
     }
 
+    /// What is sent to a node arrives so much later; 0: as usual.
+    pub fn delay_to(&mut self, node: NodeId, late_us: u64) {
+        self.late.insert(node, late_us);
+    }
+
     /// From now on every message arrives, once, whole and soon.
     pub fn heal(&mut self) {
         self.blocked.clear();
+        self.late.clear();
         self.plan.loss_per_mille = 0;
         self.plan.duplicate_per_mille = 0;
         self.plan.reorder_per_mille = 0;

@@ -1,7 +1,7 @@
 //! What must hold in every state of the cluster, looked at after every poll of a node. It sees all
 //! nodes at once, and remembers what any of them ever reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use node::Node;
 use raft_group::RaftGroup;
@@ -17,7 +17,8 @@ use crate::{
     failure::Broken,
     host::Host,
     past::{Compaction, Past},
-    plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, QUOTA_BYTES, SECOND, SHARDS},
+    plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SECOND, SHARDS},
+    read_leases,
     tenure::Lifetimes,
     together,
 };
@@ -39,9 +40,13 @@ pub struct Oracle {
     pub look_inside: bool,
     /// The bound of the nodes' histories.
     history_revisions_max: u64,
+    /// By how many parts per million clocks are wrong at most.
+    clock_drift_ppm: u64,
     leaders: BTreeMap<(GroupId, u64), NodeId>,
     /// Entry by group, index and term: hash of the data, and term of the entry before.
     entries: BTreeMap<(GroupId, u64, u64), (u64, u64)>,
+    /// Entries on their way to a disk: one whose process died meanwhile may be there.
+    handed_out: BTreeSet<(GroupId, u64, u64)>,
     /// Committed entry by group and index: term, hash of the data.
     committed: BTreeMap<(GroupId, u64), (u64, Option<u64>)>,
     /// State by group and applied index: revision and state hash.
@@ -67,8 +72,18 @@ pub struct Oracle {
 
 impl Oracle {
     /// An oracle that has seen nothing; see [`Oracle::look_inside`].
-    pub fn new(look_inside: bool, history_revisions_max: u64) -> Oracle {
-        Oracle { look_inside, history_revisions_max, ..Oracle::default() }
+    pub fn new(look_inside: bool, plan: &Plan) -> Oracle {
+        let (history_revisions_max, clock_drift_ppm) =
+            (plan.limits.history_revisions_max, plan.clock_drift_ppm);
+        Oracle { look_inside, history_revisions_max, clock_drift_ppm, ..Oracle::default() }
+    }
+
+    /// A node asks its log to write this.
+    pub fn on_write(&mut self, batch: &WriteBatch) {
+        let groups = batch.groups.iter();
+        let entries =
+            groups.flat_map(|write| write.entries.iter().map(|entry| (write.group, entry.index, entry.term)));
+        self.handed_out.extend(entries);
     }
 
     /// These batches are durable on a node: entries of equal index and term are equal, and so are their
@@ -201,7 +216,8 @@ impl Oracle {
             .any(|first| (0..SHARDS).any(|shard| first.shard(shard) == group));
         let ttl_us = if short { HISTORY_TTL_S * SECOND } else { 3_600 * SECOND };
         // Clocks may be a little fast.
-        let young = seen_us.is_none_or(|seen_us| now_us - seen_us < ttl_us - ttl_us / 50);
+        let young = seen_us
+            .is_none_or(|seen_us| now_us - seen_us < ttl_us - ttl_us * 2 * self.clock_drift_ppm / 1_000_000);
         if young && revision - floor < self.history_revisions_max {
             let message = format!(
                 "group {group} at revision {revision}: a leader compacts to {floor}, seen first {:?} us ago",
@@ -239,6 +255,9 @@ impl Oracle {
         }
         if now.leads && !(before.leads && before.term == now.term) {
             self.check_leader(host.id, group, now.term, raft)?;
+        }
+        if now.leads && self.look_inside {
+            read_leases::check(now_us, hosts, group, host, raft)?;
         }
         for index in before.commit + 1..=now.commit {
             self.check_commit(hosts, &at, group, index, raft)?;
@@ -349,9 +368,10 @@ impl Oracle {
         self.committed.get(&(group, index)).map(|(term, _)| *term)
     }
 
-    /// Whether any log ever held this entry.
+    /// Whether any log ever held this entry, or may have.
     pub fn was_in_a_log(&self, group: GroupId, index: u64, term: u64) -> bool {
-        self.entries.contains_key(&(group, index, term))
+        let place = (group, index, term);
+        self.entries.contains_key(&place) || self.handed_out.contains(&place)
     }
 
     /// A write of this value was acknowledged as durable on so many nodes: it is committed, and it is on

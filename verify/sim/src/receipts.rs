@@ -11,7 +11,7 @@ use crate::{
     failure::Broken,
     oracle::Oracle,
     plan::{KEYSPACES, SHARDED},
-    sessions,
+    read_leases, sessions,
 };
 
 /// What is true of an answer, as far as it is known.
@@ -29,6 +29,8 @@ struct Truth {
     write: bool,
     /// Whether the request had an idempotency key.
     keyed: bool,
+    /// Index of the keyspace.
+    number: usize,
 }
 
 /// An answer's receipt claims nothing that did not happen. Answers put together from several shards have no
@@ -59,6 +61,7 @@ pub fn check(oracle: &Oracle, asked: NodeId, waiting: &Waiting, reply: &Reply) -
         committed: committed.collect(),
         write: matches!(waiting.request.op, Op::Once(..) | Op::Command(_)),
         keyed: matches!(waiting.request.op, Op::Once(..)),
+        number: waiting.keyspace,
     };
     judge(receipt, name, &truth)
         .map_err(|what| Broken::safety("receipt_is_true", format!("{what}: {receipt:?}, and {truth:?}")))
@@ -86,6 +89,14 @@ fn judge(receipt: &Receipt, keyspace: &str, truth: &Truth) -> Result<(), &'stati
             "revision: beyond the state that was read",
         ),
         (receipt.degraded.is_none(), "degraded: no keyspace here is"),
+        (
+            read_leases::is_true(receipt, truth.number, truth.write),
+            "read_lease: where there is none, or with replicas that were asked",
+        ),
+        (
+            receipt.read_lease.is_none() || receipt.delivered == Guarantee::Linearizable,
+            "read_lease: for a lesser read",
+        ),
     ];
     match claims.into_iter().find(|(holds, _)| !holds) {
         Some((_, what)) => Err(what),
@@ -95,7 +106,7 @@ fn judge(receipt: &Receipt, keyspace: &str, truth: &Truth) -> Result<(), &'stati
 
 #[cfg(test)]
 mod tests {
-    use types::{Acks, Degraded, GroupId};
+    use types::{Acks, Degraded, GroupId, ReadLease};
 
     use super::*;
 
@@ -116,6 +127,7 @@ mod tests {
             attempts: 1,
             deduplicated: false,
             shards: None,
+            read_lease: None,
         }
     }
 
@@ -127,6 +139,7 @@ mod tests {
             revision: Some(7),
             committed: "64:9,128:5".parse().expect("a token"),
             keyed: false,
+            number: 2,
         }
     }
 
@@ -141,6 +154,12 @@ mod tests {
             ..receipt()
         };
         assert_eq!(judge(&from_leader, "default", &truth()), Ok(()), "a stronger answer, passed on");
+        let lease = Some(ReadLease { left_ms: 9, clock_drift_percent_max: 10 });
+        let leased = Receipt { read_lease: lease, ..from_leader.clone() };
+        assert_eq!(judge(&leased, "default", &truth()), Ok(()));
+        let elsewhere = Truth { number: 1, ..truth() };
+        assert!(judge(&leased, "default", &elsewhere).is_err(), "a keyspace that has none");
+        let asked = Acks { required: 2, got: 2, of: 3, durable: 0 };
         let mut further = receipt();
         further.session.see(GroupId(64), 10);
         let mut unheard_of = receipt();
@@ -155,6 +174,8 @@ mod tests {
             (Receipt { served_by: NodeId(1), ..from_leader }, "role"),
             (further, "session"),
             (unheard_of, "session"),
+            (Receipt { acks: asked, ..leased.clone() }, "read_lease"),
+            (Receipt { read_lease: lease, ..receipt() }, "read_lease"),
             (Receipt { revision: Some(8), ..receipt() }, "revision"),
             (
                 Receipt { degraded: Some(Degraded { since_ms: 1, reason: String::new() }), ..receipt() },

@@ -148,7 +148,8 @@ pub fn check_read_receipt(wish: &Wish, reply: &Reply, quorum: u32) -> Result<(),
     // What a write made so was applied by a leader, that may have been deposed since.
     let written = receipt.acks.durable >= quorum;
     let led = written || receipt.role == Role::Leader;
-    let confirmed = led && receipt.acks.got >= quorum && receipt.staleness_ms == Some(0);
+    let backed = receipt.acks.got >= quorum || receipt.read_lease.is_some();
+    let confirmed = led && backed && receipt.staleness_ms == Some(0);
     let kept = receipt.delivered <= requested && receipt.requested == requested;
     if kept && (!linearizable || confirmed) {
         return Ok(());

@@ -124,7 +124,9 @@ impl World {
         let mut trace = Trace::new(options.keep_trace);
         trace.line(0, format_args!("seed {seed} {plan:?}"));
         World {
-            hosts: (0..plan.nodes).map(|node| Host::new(NodeId(node), &mut dice)).collect(),
+            hosts: (0..plan.nodes)
+                .map(|node| Host::new(NodeId(node), &mut dice, plan.clock_drift_ppm))
+                .collect(),
             network: Network::new(dice.fork(), plan.network),
             clients: Clients::new(dice.fork(), &plan),
             early: EarlyWrites::default(),
@@ -132,7 +134,7 @@ impl World {
             watchers: Watchers::new(dice.fork(), &plan),
             watched: BTreeMap::new(),
             watch_requests: BTreeMap::new(),
-            oracle: Oracle::new(!options.outcomes_only, plan.limits.history_revisions_max),
+            oracle: Oracle::new(!options.outcomes_only, &plan),
             options: options.clone(),
             dice,
             now_us: 0,

@@ -218,3 +218,34 @@ fn going_by_the_times_of_an_old_term_is_caught() {
     assert_eq!(invariant, "leases_live_as_long_as_promised");
     passes_without(seed);
 }
+
+/// A leader that stood still takes the late confirmation of its lease for a new one.
+#[test]
+fn counting_a_lease_from_its_confirmation_is_caught() {
+    let (seed, invariant) = catch(Planted::LeaseFromConfirmation, false);
+    assert_eq!(invariant, "a_lease_is_the_last_leaders");
+    passes_without(seed);
+}
+
+/// A leader that is cut off reads by a lease that nobody keeps for it any more.
+#[test]
+fn a_lease_that_outlasts_the_refusal_of_votes_is_caught() {
+    let (seed, invariant) = catch(Planted::LeaseOutlastsRefusal, false);
+    assert_eq!(invariant, "a_lease_is_the_last_leaders");
+    passes_without(seed);
+}
+
+/// Also when nobody looks at leases: its readers miss what the next leader wrote.
+#[test]
+fn a_lease_that_outlasts_the_refusal_of_votes_has_consequences() {
+    let (seed, invariant) = catch(Planted::LeaseOutlastsRefusal, true);
+    let seen_by_readers = [
+        "linearizable",
+        "transfers_keep_the_sum",
+        "answers_are_no_older_than_they_say",
+        "acknowledged_writes_stay",
+        "revisions_in_order",
+    ];
+    assert!(seen_by_readers.contains(&invariant), "{invariant}");
+    passes_without(seed);
+}

@@ -236,6 +236,7 @@ impl Node {
             attempts: 1,
             deduplicated: false,
             shards: None,
+            read_lease: None,
         }
     }
 }

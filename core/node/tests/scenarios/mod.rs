@@ -6,6 +6,7 @@ mod idempotency;
 mod keyspaces;
 mod leases;
 mod lost;
+mod read_leases;
 mod shards;
 mod snapshots;
 mod watches;

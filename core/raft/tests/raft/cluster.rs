@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use raft_group::{GroupConfig, GroupOutput, GroupReady, RaftGroup, RecoveredLog, StepError};
+use raft_group::{GroupConfig, GroupOutput, GroupReady, RaftGroup, ReadError, RecoveredLog, StepError};
 use types::{Entry, GroupId, HardState, LogPosition, NodeId, Role};
 use wire::message::{RaftKind, RaftMessage};
 
@@ -36,7 +36,12 @@ pub struct Member {
     pub wants_checkpoint: bool,
     /// Tells boots of one node apart.
     pub boots: u64,
+    /// Its own monotonic clock, which only moves when told.
+    pub now_ms: u64,
 }
+
+/// How far a tick moves the clock of its node.
+pub const TICK_MS: u64 = 10;
 
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -45,6 +50,7 @@ pub struct Setup {
     pub heartbeat_ticks: usize,
     pub log_cache_bytes_max: u64,
     pub unapplied_bytes_max: u64,
+    pub vote_refusal_ms: u64,
     pub seed: u64,
     #[cfg(feature = "planted")]
     pub planted: Option<raft_group::Planted>,
@@ -58,6 +64,7 @@ impl Default for Setup {
             heartbeat_ticks: 3,
             log_cache_bytes_max: 1 << 20,
             unapplied_bytes_max: 1 << 20,
+            vote_refusal_ms: 80,
             seed: 1,
             #[cfg(feature = "planted")]
             planted: None,
@@ -99,6 +106,7 @@ impl Cluster {
                 applied: LogPosition::default(),
                 wants_checkpoint: false,
                 boots: 0,
+                now_ms: 0,
             });
             cluster.start(node);
         }
@@ -114,6 +122,7 @@ impl Cluster {
             heartbeat_ticks: self.setup.heartbeat_ticks,
             log_cache_bytes_max: self.setup.log_cache_bytes_max,
             unapplied_bytes_max: self.setup.unapplied_bytes_max,
+            vote_refusal_ms: self.setup.vote_refusal_ms,
             seed: self.setup.seed + 1000 * self.members[node as usize].boots,
             #[cfg(feature = "planted")]
             planted: self.setup.planted,
@@ -129,7 +138,8 @@ impl Cluster {
         let member = &mut self.members[node as usize];
         let Disk { hard_state, start, entries, checkpoint } = member.disk.clone();
         let recovered = RecoveredLog { hard_state, start, entries, applied: checkpoint };
-        member.group = Some(RaftGroup::new(config, recovered).expect("what was written is recoverable"));
+        let group = RaftGroup::new(member.now_ms, config, recovered);
+        member.group = Some(group.expect("what was written is recoverable"));
         member.applied = checkpoint;
         self.poll(node);
     }
@@ -152,6 +162,25 @@ impl Cluster {
         let answer = call(self.members[node as usize].group.as_mut()?);
         self.poll(node);
         Some(answer)
+    }
+
+    /// A tick, and the time until the next.
+    pub fn tick(&mut self, node: u64) {
+        let now_ms = &mut self.members[node as usize].now_ms;
+        *now_ms += TICK_MS;
+        let now_ms = *now_ms;
+        self.with(node, |group| group.tick(now_ms));
+    }
+
+    /// Asks for a read index now; `None` while the node is down.
+    pub fn read_index(&mut self, node: u64) -> Option<Result<u64, ReadError>> {
+        let now_ms = self.members[node as usize].now_ms;
+        self.with(node, |group| group.read_index(now_ms))
+    }
+
+    fn step(&mut self, to: u64, from: NodeId, message: RaftMessage) -> Option<Result<(), StepError>> {
+        let now_ms = self.members[to as usize].now_ms;
+        self.with(to, |group| group.step(now_ms, from, message))
     }
 
     fn poll(&mut self, node: u64) {
@@ -282,7 +311,7 @@ impl Cluster {
         let snapshot = envelope.message.kind() == RaftKind::Snapshot;
         let from = NodeId(envelope.from);
         let _ = writeln!(self.trace, "deliver {}", show(&envelope));
-        let answer = self.with(envelope.to, |group| group.step(from, envelope.message));
+        let answer = self.step(envelope.to, from, envelope.message);
         if snapshot {
             self.with(envelope.from, |group| group.report_snapshot(NodeId(envelope.to), answer.is_some()));
         }
@@ -291,7 +320,7 @@ impl Cluster {
 
     /// Delivers one message, and tells its sender nothing about snapshots.
     pub fn deliver_alone(&mut self, to: u64, from: u64, message: RaftMessage) -> Result<(), StepError> {
-        self.with(to, |group| group.step(NodeId(from), message)).unwrap_or(Ok(()))
+        self.step(to, NodeId(from), message).unwrap_or(Ok(()))
     }
 
     /// A durable checkpoint of what is applied, then compaction here and of the log on disk.
@@ -341,7 +370,7 @@ impl Cluster {
             if self.group(node).status().role != Role::Follower {
                 break;
             }
-            self.with(node, RaftGroup::tick);
+            self.tick(node);
         }
         self.settle();
     }

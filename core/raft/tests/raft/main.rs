@@ -4,6 +4,7 @@ mod cluster;
 mod messages;
 #[cfg(feature = "planted")]
 mod planted;
+mod read_leases;
 mod recovery;
 mod schedules;
 mod scripts;

@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, Envelope, Setup};
 use bytes::Bytes;
 use proptest::prelude::*;
-use raft_group::{INDEX_MAX, RaftGroup, TERM_MAX};
+use raft_group::{INDEX_MAX, TERM_MAX};
 use types::NodeId;
 use wire::message::{RaftKind, RaftMessage, WireEntry};
 
@@ -105,7 +105,7 @@ fn attack(steps: Vec<Step>) -> usize {
                 }
             }
             Step::Tick => {
-                cluster.with(0, RaftGroup::tick);
+                cluster.tick(0);
             }
             Step::Persist => {
                 cluster.persist_one(0);
@@ -114,7 +114,7 @@ fn attack(steps: Vec<Step>) -> usize {
                 let _ = cluster.propose(0, &["y"]);
             }
             Step::Read => {
-                let _ = cluster.with(0, RaftGroup::read_index);
+                let _ = cluster.read_index(0);
             }
             Step::Exchange => {
                 for node in 1..3 {
@@ -187,7 +187,7 @@ fn messages_survive_their_encoding() {
     cluster.elect(0);
     for round in 0..20 {
         cluster.propose(0, &["a", "b"]).unwrap();
-        cluster.with(0, RaftGroup::read_index);
+        cluster.read_index(0);
         let mut quiet = false;
         while !quiet {
             for node in 0..3 {
@@ -206,7 +206,7 @@ fn messages_survive_their_encoding() {
         if round % 5 == 4 {
             cluster.checkpoint(0);
         }
-        cluster.with(0, RaftGroup::tick);
+        cluster.tick(0);
     }
     cluster.assert_safe();
     assert!(cluster.trace.contains("Snapshot"), "the round trip covered a snapshot");

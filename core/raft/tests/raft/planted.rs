@@ -1,7 +1,7 @@
 //! Each planted bug breaks what it is meant to break, and the cluster's invariants see it.
 
 use crate::cluster::{Cluster, Envelope, Setup};
-use raft_group::{Planted, RaftGroup};
+use raft_group::Planted;
 use wire::message::RaftKind;
 
 fn planted(planted: Option<Planted>) -> Cluster {
@@ -29,7 +29,7 @@ fn lose_an_acknowledged_entry(bug: Option<Planted>) -> Cluster {
     }
     cluster.start(1);
     for _ in 0..10 {
-        cluster.with(1, RaftGroup::tick);
+        cluster.tick(1);
     }
     cluster.elect(2);
     if cluster.group(2).leader().is_some() {
@@ -51,7 +51,7 @@ fn vote_twice(bug: Option<Planted>) -> Cluster {
     let mut cluster = planted(bug);
     for node in [1, 2] {
         for _ in 0..20 {
-            cluster.with(node, RaftGroup::tick);
+            cluster.tick(node);
         }
     }
     for (from, to) in [(1, 2), (2, 1)] {
@@ -69,6 +69,8 @@ fn vote_twice(bug: Option<Planted>) -> Cluster {
         deliver(&mut cluster, RaftKind::RequestVoteResponse, 0, candidate);
         cluster.crash(0);
         cluster.start(0);
+        // Just started it would refuse.
+        cluster.members[0].now_ms += cluster.setup.vote_refusal_ms;
     }
     cluster
 }

@@ -14,6 +14,7 @@ fn config() -> GroupConfig {
         heartbeat_ticks: 3,
         log_cache_bytes_max: 1 << 20,
         unapplied_bytes_max: 1 << 20,
+        vote_refusal_ms: 80,
         seed: 1,
         #[cfg(feature = "planted")]
         planted: None,
@@ -40,7 +41,7 @@ fn log(start: (u64, u64), terms: &[u64], hard: (u64, u64, u64), applied: (u64, u
 }
 
 fn recover(log: RecoveredLog) -> Result<RaftGroup, RecoverError> {
-    RaftGroup::new(config(), log)
+    RaftGroup::new(0, config(), log)
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn contradictory_configurations_are_refused() {
     for (spoil, reason) in cases {
         let mut config = config();
         spoil(&mut config);
-        let error = RaftGroup::new(config, RecoveredLog::default()).err();
+        let error = RaftGroup::new(0, config, RecoveredLog::default()).err();
         assert_eq!(error, Some(RecoverError::Config { reason }));
     }
 }

@@ -5,7 +5,6 @@
 use crate::cluster::{Cluster, Setup};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use raft_group::RaftGroup;
 use types::{NodeId, Role};
 
 #[derive(Clone, Debug)]
@@ -53,6 +52,7 @@ fn setup(nodes: u64, seed: u64) -> Setup {
         heartbeat_ticks: 1,
         log_cache_bytes_max: 60,
         unapplied_bytes_max: 2000,
+        vote_refusal_ms: 20,
         seed,
         #[cfg(feature = "planted")]
         planted: None,
@@ -91,7 +91,7 @@ fn apply(cluster: &mut Cluster, reads: &mut Reads, step: &Step) {
         |cluster: &Cluster, at: usize| (!cluster.network.is_empty()).then(|| at % cluster.network.len());
     match *step {
         Step::Tick(node) => {
-            cluster.with(node, RaftGroup::tick);
+            cluster.tick(node);
         }
         Step::Deliver(at) => {
             if let Some(at) = pick(cluster, at) {
@@ -126,7 +126,7 @@ fn apply(cluster: &mut Cluster, reads: &mut Reads, step: &Step) {
             let committed = cluster.committed.keys().next_back().copied().unwrap_or(0);
             let boot = cluster.members[node as usize].boots;
             // Noted before it is asked: a single node answers at once.
-            if let Some(Ok(id)) = cluster.with(node, RaftGroup::read_index) {
+            if let Some(Ok(id)) = cluster.read_index(node) {
                 reads.asked.push((node, boot * 1_000_000 + id, committed));
             }
         }
@@ -155,7 +155,7 @@ fn heal(cluster: &mut Cluster) {
     }
     for _ in 0..200 {
         for node in 0..cluster.setup.nodes {
-            cluster.with(node, RaftGroup::tick);
+            cluster.tick(node);
             cluster.settle();
             if cluster.members[node as usize].wants_checkpoint {
                 cluster.checkpoint(node);
@@ -229,7 +229,7 @@ fn election_timeouts_come_from_the_seed() {
         let mut cluster = Cluster::new(Setup { seed, ..Setup::default() });
         let mut ticks = 0;
         while cluster.group(node).status().role == Role::Follower {
-            cluster.with(node, RaftGroup::tick);
+            cluster.tick(node);
             ticks += 1;
         }
         ticks

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cluster::{Cluster, Envelope, Setup, show};
-use raft_group::RaftGroup;
+use raft_group::LeasedRead;
 use types::NodeId;
 use wire::message::{RaftKind, RaftMessage, WireEntry};
 
@@ -94,7 +94,14 @@ fn execute(cluster: &mut Cluster, command: &str) -> String {
         }
         "tick" => {
             for _ in 0..words.get(2).map_or(1, |times| times.parse().unwrap()) {
-                cluster.with(node(), RaftGroup::tick);
+                cluster.tick(node());
+            }
+        }
+        // No time passes between them.
+        "burst" => {
+            let now_ms = cluster.members[node() as usize].now_ms;
+            for _ in 0..words[2].parse().unwrap() {
+                cluster.with(node(), |group| group.tick(now_ms));
             }
         }
         "elect" => cluster.elect(node()),
@@ -140,10 +147,20 @@ fn execute(cluster: &mut Cluster, command: &str) -> String {
             Ok(proposed) => writeln!(out, "index={} term={}", proposed.first_index, proposed.term).unwrap(),
             Err(error) => writeln!(out, "{error:?}").unwrap(),
         },
-        "read" => match cluster.with(node(), RaftGroup::read_index).unwrap() {
+        "read" => match cluster.read_index(node()).unwrap() {
             Ok(id) => writeln!(out, "read={id}").unwrap(),
             Err(error) => writeln!(out, "{error:?}").unwrap(),
         },
+        "clock" => cluster.members[node() as usize].now_ms += words[2].parse::<u64>().unwrap(),
+        "lease" => {
+            let now_ms = cluster.members[node() as usize].now_ms;
+            match cluster.group(node()).read_by_lease(now_ms) {
+                Some(LeasedRead { index, left_ms }) => {
+                    writeln!(out, "index={index} left_ms={left_ms}").unwrap()
+                }
+                None => writeln!(out, "none").unwrap(),
+            }
+        }
         "reads" => {
             for (id, index) in std::mem::take(&mut cluster.members[node() as usize].reads) {
                 writeln!(out, "read={id} index={index}").unwrap();
@@ -230,6 +247,7 @@ fn forged(words: &[&str]) -> RaftMessage {
         index: value("index"),
         log_term: value("log_term"),
         commit: value("commit"),
+        context: if words.contains(&"transfer") { b"CampaignTransfer".to_vec() } else { Vec::new() },
         reject: words.contains(&"reject"),
         reject_hint: value("hint"),
         ..RaftMessage::default()

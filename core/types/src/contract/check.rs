@@ -135,6 +135,9 @@ impl Contract {
     fn out_of_replication(&self) -> Option<String> {
         let Contract { replication, ack, read, values, .. } = *self;
         match replication {
+            Replication::Paxos | Replication::Leaderless if self.lease_reads => Some(format!(
+                "lease_reads = true cannot hold with replication = {replication}, which has no leader that could have a lease"
+            )),
             Replication::Raft if matches!(ack, Ack::None | Ack::Leader) && self.quota_bytes.is_some() => Some(format!(
                 "ack = {ack} cannot hold with quota_bytes: whether a write fits is known only once it is committed"
             )),
@@ -196,6 +199,7 @@ impl Contract {
                 .filter(|_| degrades)
                 .map(|ms| ms.clamp(1, DEGRADE_AFTER_MS_MAX)),
             reconcile: self.reconcile.filter(|_| degrades),
+            lease_reads: self.lease_reads && self.replication == Replication::Raft,
             ..self
         }
     }
@@ -207,6 +211,7 @@ impl Contract {
             (self.values != other.values, 2),
             (self.ack != other.ack, 1),
             (self.read != other.read, 1),
+            (self.lease_reads != other.lease_reads, 1),
             (self.degrade_after_ms != other.degrade_after_ms, 1),
             (self.reconcile != other.reconcile, 1),
         ];

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::limits::READ_LEASE_DRIFT;
+
 use super::{Ack, Contract, OnPartition, Read, Replication};
 
 /// What happens under failures. `f = floor((n - 1) / 2)` of `n` replicas may fail and a majority is left.
@@ -167,11 +169,25 @@ impl Contract {
                     .into(),
             );
         }
-        if replicas > 1 && self.replication == Replication::Raft && self.read == Read::Strong {
+        if replicas > 1
+            && self.replication == Replication::Raft
+            && (self.lease_reads || self.read == Read::Strong)
+        {
             notes.push(
-                "Two nodes can believe that they lead, in different terms; a strong read is answered only after a \
-                 majority confirmed the leader."
-                    .into(),
+                match self.lease_reads {
+                    false => {
+                        "Two nodes can believe that they lead, in different terms; a strong read is answered only after a \
+                         majority confirmed the leader."
+                            .into()
+                    }
+                    true => format!(
+                        "Two nodes can believe that they lead, in different terms; only one of them can have a lease, by which it \
+                         answers strong reads without asking anyone (lease_reads = true). That trusts that the clocks of two \
+                         nodes differ in speed by no more than {}%, and that no machine's clock stands still while it sleeps, as \
+                         that of a suspended virtual machine does: beyond that a strong read can be stale.",
+                        100 / READ_LEASE_DRIFT
+                    ),
+                },
             );
         }
         notes.push("A timeout leaves a write's outcome unknown: read before you write again.".into());

@@ -163,6 +163,9 @@ pub struct Contract {
     pub ack: Ack,
     /// What a read guarantees.
     pub read: Read,
+    /// Whether a leader that has a lease answers strong reads without asking a majority: they then rest on the speed of
+    /// clocks.
+    pub lease_reads: bool,
     /// What values are.
     pub values: Values,
     /// Independent groups that the keys are spread over.
@@ -188,6 +191,7 @@ impl Default for Contract {
             replicas: None,
             ack: Ack::Quorum,
             read: Read::Strong,
+            lease_reads: false,
             values: Values::Register,
             shards: 1,
             quota_bytes: None,
@@ -220,7 +224,7 @@ impl Contract {
     }
 
     /// Every field with its value, in the order of the documentation. `None`: it is not set.
-    pub fn fields(&self) -> [(&'static str, Option<String>); 12] {
+    pub fn fields(&self) -> [(&'static str, Option<String>); 13] {
         let number = |value: u64| Some(value.to_string());
         [
             ("replication", Some(self.replication.to_string())),
@@ -228,6 +232,7 @@ impl Contract {
             ("replicas", self.replicas.map(|replicas| replicas.to_string())),
             ("ack", Some(self.ack.to_string())),
             ("read", Some(self.read.to_string())),
+            ("lease_reads", Some(self.lease_reads.to_string())),
             ("values", Some(self.values.to_string())),
             ("shards", number(self.shards.into())),
             ("quota_bytes", self.quota_bytes.map(|bytes| bytes.to_string())),

@@ -25,6 +25,7 @@ impl Serialize for Contract {
         }
         map.serialize_entry("ack", self.ack.name())?;
         map.serialize_entry("read", &self.read.to_string())?;
+        map.serialize_entry("lease_reads", &self.lease_reads)?;
         map.serialize_entry("values", self.values.name())?;
         map.serialize_entry("shards", &self.shards)?;
         if let Some(bytes) = self.quota_bytes {
@@ -126,6 +127,7 @@ impl Contract {
             "replicas" => self.replicas = optional(value, |value| small(field, value))?,
             "ack" => self.ack = word(field, value, Ack::ALL, Ack::name)?,
             "read" => self.read = read(value)?,
+            "lease_reads" => self.lease_reads = truth(field, value)?,
             "values" => self.values = word(field, value, Values::ALL, Values::name)?,
             "shards" => self.shards = small(field, value)?,
             "quota_bytes" => self.quota_bytes = optional(value, |value| number(field, value))?,
@@ -166,6 +168,13 @@ fn number(field: &str, value: Plain) -> Result<u64, String> {
 
 fn small(field: &str, value: Plain) -> Result<u32, String> {
     u32::try_from(number(field, value)?).map_err(|_| format!("{field} must be a number below 4294967296"))
+}
+
+fn truth(field: &str, value: Plain) -> Result<bool, String> {
+    match value {
+        Plain::Truth(truth) => Ok(truth),
+        _ => Err(format!("{field} must be true or false")),
+    }
 }
 
 fn word<T: Copy>(field: &str, value: Plain, all: &[T], name: fn(T) -> &'static str) -> Result<T, String> {

@@ -38,7 +38,7 @@ Examples:
   quorate keyspace alter orders --unset quota-bytes
   quorate keyspace alter orders --read 'bounded(5s)' --if-version 2
 
-ack, read, quota_bytes, history_ttl_s and idempotency_ttl_s change; the others stay as the keyspace was created. The answer comes
+ack, read, lease_reads, quota_bytes, history_ttl_s and idempotency_ttl_s change; the others stay as the keyspace was created. The answer comes
 once the node asked goes by the change; others follow as they hear of it. Exit code 4 if somebody else changed the
 contract at the same time, or it is not of the version given. What each change means: docs/concepts/contracts.md.")]
     Alter(Alter),
@@ -175,6 +175,9 @@ pub struct Fields {
     /// strong, causal, bounded(5s) or eventual
     #[arg(long, value_name = "WORD")]
     pub read: Option<String>,
+    /// Whether a leader with a lease answers strong reads alone, trusting clocks: true or false
+    #[arg(long, value_name = "BOOL")]
+    pub lease_reads: Option<bool>,
     /// register, counter, set, map or sorted_set
     #[arg(long, value_name = "WORD")]
     pub values: Option<String>,
@@ -207,6 +210,7 @@ impl Fields {
             ("replicas", json!(self.replicas)),
             ("ack", json!(self.ack)),
             ("read", json!(self.read)),
+            ("lease_reads", json!(self.lease_reads)),
             ("values", json!(self.values)),
             ("shards", json!(self.shards)),
             ("quota_bytes", json!(self.quota_bytes)),

@@ -128,6 +128,7 @@ fn contract() -> Value {
             "read",
             json!({"type": "string", "pattern": "^(strong|causal|eventual|bounded\\([0-9]{1,9}m?s\\))$"}),
         ),
+        ("lease_reads", boolean()),
         ("values", words(Values::ALL, Values::name)),
         ("shards", most(u32::MAX.into(), false)),
         ("quota_bytes", most(EXACT_MAX, true)),
@@ -177,7 +178,8 @@ fn receipt() -> Value {
         ("attempts", number()),
         ("deduplicated", boolean()),
     ]);
-    optional(required, &[("shards", number())])
+    let read_lease = object(&[("left_ms", number()), ("clock_drift_percent_max", number())]);
+    optional(required, &[("shards", number()), ("read_lease", read_lease)])
 }
 
 fn status() -> Value {
