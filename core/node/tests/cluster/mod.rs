@@ -53,12 +53,35 @@ pub struct Cluster {
     network: VecDeque<(NodeId, NodeId, PeerMessage)>,
     last_token: u64,
     boots: u64,
+    #[cfg(feature = "planted")]
+    planted: Option<raft_group::Planted>,
 }
 
 impl Cluster {
     pub fn new(size: u64, limits: Limits) -> Cluster {
+        let mut cluster = Cluster::unborn(size, limits);
+        cluster.begin();
+        cluster
+    }
+
+    /// All of its nodes have this bug.
+    #[cfg(feature = "planted")]
+    pub fn planted(size: u64, limits: Limits, bug: raft_group::Planted) -> Cluster {
+        let mut cluster = Cluster::unborn(size, limits);
+        cluster.planted = Some(bug);
+        cluster.begin();
+        cluster
+    }
+
+    fn begin(&mut self) {
+        for node in self.members.clone() {
+            self.boot(node, MemFiles::new());
+        }
+    }
+
+    fn unborn(size: u64, limits: Limits) -> Cluster {
         let members: Vec<NodeId> = (0..size).map(NodeId).collect();
-        let mut cluster = Cluster {
+        Cluster {
             machines: BTreeMap::new(),
             now: Now { mono_ms: 1_000, wall_ms: 1_700_000_000_000 },
             cut: BTreeSet::new(),
@@ -69,15 +92,13 @@ impl Cluster {
             slow: BTreeSet::new(),
             full: BTreeSet::new(),
             limits,
-            members: members.clone(),
+            members,
             network: VecDeque::new(),
             last_token: 0,
             boots: 0,
-        };
-        for node in members {
-            cluster.boot(node, MemFiles::new());
+            #[cfg(feature = "planted")]
+            planted: None,
         }
-        cluster
     }
 
     pub fn boot(&mut self, id: NodeId, files: MemFiles) {
@@ -100,7 +121,7 @@ impl Cluster {
             limits: self.limits,
             seed: 1_000 * self.boots + id.0,
             #[cfg(feature = "planted")]
-            planted: None,
+            planted: self.planted,
         };
         let node = Node::recover(self.now, config, recovered, store).expect("the node recovers");
         let machine = Machine {
