@@ -6,7 +6,7 @@
 //! put again.
 
 use storage::{GroupState, Row, RowMeta, StoreError, WriteRows, rows::row_hash};
-use types::{GroupId, LogPosition, limits::is_reserved_key};
+use types::{GroupId, LogPosition, contract::Values, limits::is_reserved_key};
 
 use crate::codec::DecodeError;
 use crate::command::{Command, Expect, Outcome};
@@ -14,6 +14,7 @@ use crate::entry::{LogCommand, decode_entry};
 use crate::frontier;
 use crate::history::{self, Recorder};
 use crate::lease::{self, Bound, Fence, Leasing};
+use crate::operate;
 use crate::remembered::Remembered;
 use crate::term_table;
 use crate::txn;
@@ -88,6 +89,7 @@ pub fn apply(
             quota_bytes: terms.quota_bytes,
             fence: terms.fence.as_ref(),
             shards: terms.shards.unwrap_or(1),
+            values: terms.values.unwrap_or(Values::Register),
             position,
         };
         let carry_out = |rows: &mut dyn WriteRows, state: &mut GroupState| match terms.once {
@@ -120,7 +122,7 @@ pub fn apply(
 /// What a command may come to; beyond, it does nothing.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds<'a> {
-    /// Longest encoded outcome of a transaction.
+    /// Longest encoded outcome of a transaction, or of operations.
     pub outcome_bytes_max: Option<usize>,
     /// See [`crate::Terms::quota_bytes`].
     pub quota_bytes: Option<u64>,
@@ -128,6 +130,8 @@ pub(crate) struct Bounds<'a> {
     pub fence: Option<&'a Fence>,
     /// See [`crate::Terms::shards`].
     pub shards: u32,
+    /// See [`crate::Terms::values`].
+    pub values: Values,
     /// Of the entry.
     pub position: LogPosition,
 }
@@ -204,6 +208,9 @@ pub(crate) fn run(
             }
             Ok(Outcome::Deleted { revision: state.revision, existed })
         }
+        Command::Operate { key, operations, expect } => {
+            operate::run(rows, group, state, (&key, &operations, expect), bounds)
+        }
         Command::Txn(txn) => txn::apply(rows, group, state, &txn, bounds),
         Command::Compact { revision, .. } => history::compact(rows, group, state, revision),
         Command::Reclaim { events_max } => history::reclaim(rows, group, state, events_max),
@@ -211,7 +218,7 @@ pub(crate) fn run(
     }
 }
 
-fn holds(expect: Expect, old: Option<RowMeta>) -> bool {
+pub(crate) fn holds(expect: Expect, old: Option<RowMeta>) -> bool {
     match expect {
         Expect::Anything => true,
         Expect::Absent => old.is_none(),
@@ -220,7 +227,7 @@ fn holds(expect: Expect, old: Option<RowMeta>) -> bool {
     }
 }
 
-fn conflict(state: &GroupState, old: Option<RowMeta>) -> Outcome {
+pub(crate) fn conflict(state: &GroupState, old: Option<RowMeta>) -> Outcome {
     let current = old.map_or(0, |old| old.mod_revision);
     Outcome::Conflict { revision: state.revision, current }
 }

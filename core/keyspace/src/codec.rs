@@ -21,6 +21,7 @@ use crate::messages::{
     OverQuotaOutcomeBody, PutBody, PutOutcomeBody, RangeAnswerBody, RangeBody, RowBody, expect_from_wire,
     expect_to_wire,
 };
+use crate::operate;
 use crate::txn;
 
 /// The format version that this build writes, and the only one it reads.
@@ -48,6 +49,8 @@ pub mod kind {
     pub const LEASE_EXPIRE: u8 = 50;
     /// [`crate::LeaseCommand::Enter`].
     pub const LOCK_ENTER: u8 = 51;
+    /// [`crate::Command::Operate`].
+    pub const OPERATE: u8 = 60;
     /// [`crate::Query::Get`].
     pub const GET: u8 = 64;
     /// [`crate::Query::Range`].
@@ -62,6 +65,8 @@ pub mod kind {
     pub const LEASE_LIST: u8 = 74;
     /// [`crate::LeaseQuery::Lock`].
     pub const LOCK_SHOW: u8 = 75;
+    /// [`crate::Query::Value`].
+    pub const VALUE: u8 = 76;
     /// [`crate::Query::Txn`].
     pub const QUERY_TXN: u8 = 80;
     /// [`crate::Outcome::Put`].
@@ -92,6 +97,10 @@ pub mod kind {
     pub const OUTCOME_LEASE_FULL: u8 = 159;
     /// [`crate::Outcome::Fenced`].
     pub const OUTCOME_FENCED: u8 = 160;
+    /// [`crate::Outcome::Operated`].
+    pub const OUTCOME_OPERATED: u8 = 164;
+    /// [`crate::Outcome::OperateRefused`].
+    pub const OUTCOME_OPERATE_REFUSED: u8 = 165;
     /// [`crate::QueryAnswer::Get`].
     pub const ANSWER_GET: u8 = 192;
     /// [`crate::QueryAnswer::Range`].
@@ -104,6 +113,8 @@ pub mod kind {
     pub const ANSWER_LEASES: u8 = 203;
     /// [`crate::LeaseAnswer::Lock`].
     pub const ANSWER_LOCK: u8 = 204;
+    /// [`crate::QueryAnswer::Value`].
+    pub const ANSWER_VALUE: u8 = 206;
     /// [`crate::QueryAnswer::Txn`].
     pub const ANSWER_TXN: u8 = 208;
 }
@@ -169,6 +180,7 @@ pub fn encode_command(command: &Command) -> Vec<u8> {
             let (expect, expect_revision) = expect_to_wire(*expect);
             encode(kind::DELETE, &DeleteBody { key: key.clone(), expect, expect_revision })
         }
+        Command::Operate { key, operations, expect } => operate::encode_command(key, operations, *expect),
         Command::Txn(txn) => encode_parts(kind::TXN, |data| txn::codec::encode_txn(txn, data)),
         &Command::Compact { revision, shard } => encode(kind::COMPACT, &CompactBody { revision, shard }),
         &Command::Reclaim { events_max } => encode(kind::RECLAIM, &ReclaimBody { events_max }),
@@ -191,6 +203,7 @@ pub fn decode_command(data: &[u8]) -> Result<Command, DecodeError> {
             let expect = expect(body.expect, body.expect_revision)?;
             Ok(Command::Delete { key: body.key, expect })
         }
+        kind::OPERATE => operate::decode_command(COMMAND, body),
         kind::TXN => Ok(Command::Txn(txn::codec::decode_txn(COMMAND, body)?)),
         kind::COMPACT => {
             let CompactBody { revision, shard } = strict(COMMAND, body)?;
@@ -216,6 +229,7 @@ pub fn encode_query(query: &Query) -> Vec<u8> {
             let body = RangeBody { start, end, limit: *limit, keys_only: *keys_only };
             encode(kind::RANGE, &body)
         }
+        Query::Value { key, part } => operate::encode_query(key, part),
         Query::Txn(txn) => encode_parts(kind::QUERY_TXN, |data| txn::codec::encode_txn(txn, data)),
         Query::At { revision, query } => {
             encode(kind::AT, &AtBody { revision: *revision, query: encode_query(query) })
@@ -237,6 +251,7 @@ pub fn decode_query(data: &[u8]) -> Result<Query, DecodeError> {
             let range = KeyRange { start: body.start, end: body.end };
             Ok(Query::Range { range, limit: body.limit, keys_only: body.keys_only })
         }
+        kind::VALUE => operate::decode_query(QUERY, body),
         kind::QUERY_TXN => Ok(Query::Txn(txn::codec::decode_txn(QUERY, body)?)),
         kind::AT => {
             let AtBody { revision, query } = strict(QUERY, body)?;
@@ -271,6 +286,10 @@ pub fn encode_outcome(outcome: &Outcome) -> Vec<u8> {
         &Outcome::OverQuota { revision, bytes, quota_bytes } => {
             encode(kind::OUTCOME_OVER_QUOTA, &OverQuotaOutcomeBody { revision, bytes, quota_bytes })
         }
+        Outcome::Operated { revision, create_revision, version, answers } => {
+            operate::encode_operated([*revision, *create_revision, *version], answers)
+        }
+        Outcome::OperateRefused { revision, refusal } => operate::encode_refused(*revision, refusal),
         Outcome::Txn(outcome) => {
             encode_parts(kind::OUTCOME_TXN, |data| txn::codec::encode_outcome(outcome, data))
         }
@@ -307,6 +326,8 @@ pub fn decode_outcome(data: &[u8]) -> Result<Outcome, DecodeError> {
             let OverQuotaOutcomeBody { revision, bytes, quota_bytes } = lenient(OUTCOME, body)?;
             Ok(Outcome::OverQuota { revision, bytes, quota_bytes })
         }
+        kind::OUTCOME_OPERATED => operate::decode_operated(OUTCOME, body),
+        kind::OUTCOME_OPERATE_REFUSED => operate::decode_refused(OUTCOME, body),
         kind::OUTCOME_TXN => Ok(Outcome::Txn(txn::codec::decode_outcome(OUTCOME, body)?)),
         kind::OUTCOME_COMPACTED => {
             let CompactedBody { revision, floor, ahead } = lenient(OUTCOME, body)?;
@@ -344,6 +365,7 @@ pub fn encode_answer(answer: &QueryAnswer) -> Vec<u8> {
             }
             data
         }
+        QueryAnswer::Value { revision, row } => operate::encode_answer(*revision, row.as_ref()),
         QueryAnswer::Txn(outcome) => {
             encode_parts(kind::ANSWER_TXN, |data| txn::codec::encode_outcome(outcome, data))
         }
@@ -363,6 +385,7 @@ pub fn decode_answer(data: &[u8]) -> Result<QueryAnswer, DecodeError> {
             Ok(QueryAnswer::Get { revision, row: row.map(Into::into) })
         }
         kind::ANSWER_RANGE => decode_page(body),
+        kind::ANSWER_VALUE => operate::decode_answer(ANSWER, body),
         kind::ANSWER_TXN => Ok(QueryAnswer::Txn(txn::codec::decode_outcome(ANSWER, body)?)),
         kind::ANSWER_NOT_READABLE => {
             let NotReadableBody { revision, floor, asked } = lenient(ANSWER, body)?;

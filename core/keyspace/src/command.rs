@@ -2,9 +2,11 @@
 
 use storage::Row;
 use types::LeaseId;
+use values::{Answer, Operation, Part, Refusal};
 
 use crate::history::NotReadable;
 use crate::lease::{LeaseAnswer, LeaseCommand, LeaseOutcome, LeaseQuery};
+use crate::operate::ValueRow;
 use crate::txn::{Txn, TxnOutcome};
 
 /// What a write demands of the key's present state (compare-and-set).
@@ -39,6 +41,15 @@ pub enum Command {
     Delete {
         /// The key.
         key: Vec<u8>,
+        /// Condition.
+        expect: Expect,
+    },
+    /// Changes the typed value of a key, which is made if there is none.
+    Operate {
+        /// The key.
+        key: Vec<u8>,
+        /// What is done, in order; all of it or nothing.
+        operations: Vec<Operation>,
         /// Condition.
         expect: Expect,
     },
@@ -95,6 +106,24 @@ pub enum Outcome {
         /// Bytes that it may have.
         quota_bytes: u64,
     },
+    /// The operations were done.
+    Operated {
+        /// The key's revision now, which is also the keyspace's.
+        revision: u64,
+        /// Revision of its creation.
+        create_revision: u64,
+        /// Changes since its creation, from 1.
+        version: u64,
+        /// Of each operation, in order.
+        answers: Vec<Answer>,
+    },
+    /// No operation was done.
+    OperateRefused {
+        /// The keyspace's revision.
+        revision: u64,
+        /// Why.
+        refusal: Refusal,
+    },
     /// For [`Command::Txn`].
     Txn(TxnOutcome),
     /// For [`Command::Compact`].
@@ -137,6 +166,8 @@ impl Outcome {
             | Outcome::Compacted { revision, .. }
             | Outcome::Reclaimed { revision, .. }
             | Outcome::Fenced { revision, .. }
+            | Outcome::Operated { revision, .. }
+            | Outcome::OperateRefused { revision, .. }
             | Outcome::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
                 *revision
             }
@@ -170,6 +201,13 @@ pub enum Query {
         limit: u32,
         /// Leave the values out.
         keys_only: bool,
+    },
+    /// The typed value of a key, or a part of it.
+    Value {
+        /// The key.
+        key: Vec<u8>,
+        /// What of it.
+        part: Part,
     },
     /// A transaction that only reads.
     Txn(Txn),
@@ -214,6 +252,13 @@ pub enum QueryAnswer {
         /// Where the next page starts; `None` after the last.
         next: Option<Vec<u8>>,
     },
+    /// For [`Query::Value`].
+    Value {
+        /// The keyspace's revision read at.
+        revision: u64,
+        /// The key, if there is one.
+        row: Option<ValueRow>,
+    },
     /// For [`Query::Txn`].
     Txn(TxnOutcome),
     /// For [`Query::At`], when there is no such revision any more, or yet.
@@ -229,6 +274,7 @@ impl QueryAnswer {
             QueryAnswer::Get { revision, .. }
             | QueryAnswer::Range { revision, .. }
             | QueryAnswer::NotReadable(NotReadable { revision, .. })
+            | QueryAnswer::Value { revision, .. }
             | QueryAnswer::Txn(TxnOutcome::Done { revision, .. } | TxnOutcome::Refused { revision, .. }) => {
                 *revision
             }

@@ -4,8 +4,10 @@
 //! different configurations and versions forget the same keys at the same entry.
 
 use prost::Message;
+use types::contract::Values;
 use types::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use types::{ErrorCode, GroupId, NodeId, Problem, SessionToken};
+use values::codec::{kind_number, kind_of_number};
 
 use crate::codec::{COMMAND, DecodeError, decode_command, encode, encode_command, kind, open, strict};
 use crate::command::Command;
@@ -85,6 +87,8 @@ pub struct Terms {
     pub fence: Option<Fence>,
     /// Of how many shards of its keyspace the group is one, where the command depends on it; `None`: of one.
     pub shards: Option<u32>,
+    /// With [`Command::Operate`]: what the keyspace's values are; registers if it does not say.
+    pub values: Option<Values>,
 }
 
 impl From<Once> for Terms {
@@ -108,7 +112,7 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
     if *terms == Terms::default() {
         return command;
     }
-    let Terms { once, seen, quota_bytes, early, fence, shards } = terms;
+    let Terms { once, seen, quota_bytes, early, fence, shards, values } = terms;
     let once = once.as_ref().map(|once| OnceBody {
         key: once.key.0.clone(),
         elapsed_ms: once.elapsed_ms,
@@ -123,10 +127,9 @@ pub fn encode_entry(terms: &Terms, command: &Command) -> Vec<u8> {
         request_id: early.request_id.clone(),
     });
     let fence = fence.as_ref().map(|fence| FenceBody { name: fence.name.clone(), token: fence.token });
-    encode(
-        kind::ENTRY,
-        &EntryBody { command, once, seen, quota_bytes: *quota_bytes, early, fence, shards: *shards },
-    )
+    let (quota_bytes, shards) = (*quota_bytes, *shards);
+    let values = values.map(|values| kind_number(values).into());
+    encode(kind::ENTRY, &EntryBody { command, once, seen, quota_bytes, early, fence, shards, values })
 }
 
 /// Decodes an entry: what [`encode_entry`] wrote. As strict as [`decode_command`].
@@ -147,8 +150,9 @@ pub fn decode_entry(data: &[u8]) -> Result<LogCommand, DecodeError> {
         request_id: early.request_id,
     });
     let fence = body.fence.map(|fence| Fence { name: fence.name, token: fence.token });
+    let values = body.values.map(decode_kind).transpose()?;
     let (seen, shards) = (decode_seen(&body.seen)?, body.shards);
-    let terms = Terms { once, seen, quota_bytes: body.quota_bytes, early, fence, shards };
+    let terms = Terms { once, seen, quota_bytes: body.quota_bytes, early, fence, shards, values };
     if terms == Terms::default() {
         return Err(malformed("it has no terms"));
     }
@@ -175,6 +179,11 @@ pub fn is_early(data: &[u8]) -> bool {
     }
     let early = |body| EarlyAlone::decode(body).is_ok_and(|body| body.early.is_some());
     open(COMMAND, data).is_ok_and(|(kind, body)| kind == kind::ENTRY && early(body))
+}
+
+fn decode_kind(number: u32) -> Result<Values, DecodeError> {
+    let kind = u8::try_from(number).ok().and_then(kind_of_number);
+    kind.ok_or_else(|| malformed(format!("no kind of values has number {number}")))
 }
 
 fn decode_once(body: OnceBody) -> Result<Once, DecodeError> {

@@ -11,6 +11,7 @@ mod frontier;
 pub mod history;
 pub mod lease;
 mod messages;
+mod operate;
 mod pages;
 mod placement;
 pub mod prefix;
@@ -29,6 +30,7 @@ pub use frontier::frontier;
 pub use lease::{
     Fence, LeaseAnswer, LeaseCommand, LeaseOutcome, LeaseQuery, LeaseRecord, LockHolder, LockWait,
 };
+pub use operate::ValueRow;
 pub use pages::{Page, merge_pages, shard_limit};
 pub use placement::{Placement, checked_shard};
 pub use prefix::prefix_range;

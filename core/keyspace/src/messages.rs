@@ -58,6 +58,8 @@ pub struct EntryBody {
     pub fence: Option<FenceBody>,
     #[prost(uint32, optional, tag = "8")]
     pub shards: Option<u32>,
+    #[prost(uint32, optional, tag = "12")]
+    pub values: Option<u32>,
 }
 
 /// What was seen of a group.

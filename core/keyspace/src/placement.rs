@@ -30,7 +30,9 @@ impl Command {
                 same_shard(*lease, shard, shards)?;
                 Ok(shard)
             }
-            Command::Put { key, .. } | Command::Delete { key, .. } => Ok(shard_of(key, shards)),
+            Command::Put { key, .. } | Command::Delete { key, .. } | Command::Operate { key, .. } => {
+                Ok(shard_of(key, shards))
+            }
             Command::Lease(command) => command.shard(shards),
             // One that names no key changes nothing, wherever it is carried out.
             Command::Txn(txn) => Ok(txn.shard(shards)?.unwrap_or(0)),
@@ -47,7 +49,7 @@ impl Query {
     /// As for [`Command::shard`].
     pub fn placement(&self, shards: u32) -> Result<Placement, Problem> {
         match self {
-            Query::Get { key } => Ok(Placement::One(shard_of(key, shards))),
+            Query::Get { key } | Query::Value { key, .. } => Ok(Placement::One(shard_of(key, shards))),
             Query::Range { .. } if shards == 1 => Ok(Placement::One(0)),
             Query::Range { .. } => Ok(Placement::All),
             Query::Lease(query) => query.placement(shards),

@@ -8,6 +8,7 @@ use types::limits::{RANGE_BYTES_MAX, RANGE_ITEMS_MAX, RESERVED_KEY_PREFIX};
 use crate::command::{Item, KeyRange, Query, QueryAnswer};
 use crate::history;
 use crate::lease;
+use crate::operate;
 use crate::txn;
 
 /// Answers `query` from the rows of `group`.
@@ -28,6 +29,7 @@ pub fn answer(rows: &dyn ReadRows, group: GroupId, query: &Query) -> Result<Quer
             let (items, next) = page.into_parts();
             Ok(QueryAnswer::Range { revision, items, next })
         }
+        Query::Value { key, part } => operate::read(rows, group, revision, key, part),
         Query::Txn(txn) => Ok(QueryAnswer::Txn(txn::read(rows, group, txn)?)),
         Query::At { revision, query } => history::at(rows, group, *revision, query),
         Query::Lease(query) => Ok(QueryAnswer::Lease(lease::answer(rows, group, query)?)),

@@ -5,6 +5,7 @@
 
 use types::limits::{KEY_BYTES_MAX, RANGE_ITEMS_MAX, RESERVED_KEY_PREFIX, VALUE_BYTES_MAX, is_reserved_key};
 use types::{ErrorCode, Problem};
+use values::Operation;
 
 use crate::command::{Command, Expect, KeyRange, Query};
 use crate::lease::validate_leased;
@@ -33,6 +34,10 @@ impl Command {
                 (key, expect)
             }
             Command::Delete { key, expect } => (key, expect),
+            Command::Operate { key, operations, expect } => {
+                Operation::validate(operations)?;
+                (key, expect)
+            }
             Command::Txn(txn) => return txn.validate(),
             Command::Compact { revision, .. } => {
                 let none =
@@ -62,6 +67,10 @@ impl Query {
     pub fn validate(&self) -> Result<(), Problem> {
         match self {
             Query::Get { key } => validate_key(key),
+            Query::Value { key, part } => {
+                part.validate()?;
+                validate_key(key)
+            }
             Query::Range { range, limit, .. } => {
                 if !(1..=RANGE_ITEMS_MAX).contains(limit) {
                     return Err(invalid(

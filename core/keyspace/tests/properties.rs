@@ -10,6 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use storage::{ReadRows, Row};
 use types::{GroupId, LogPosition};
+use values::{Answer, Kind, Operation, Part, Refusal, Score};
 
 const GROUP: GroupId = GroupId(7);
 
@@ -35,9 +36,27 @@ fn commands() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn operates() -> impl Strategy<Value = Command> {
+    let operation = prop_oneof![
+        any::<i64>().prop_map(|by| Operation::Add { by }),
+        vec(blobs(), 0..3).prop_map(|members| Operation::Insert { members }),
+        (blobs(), blobs()).prop_map(|(field, value)| Operation::Put { field, value }),
+        (blobs(), -9..9_i32).prop_map(|(member, by)| {
+            Operation::Score { member, score: Score::new(f64::from(by) / 4.0).unwrap() }
+        }),
+    ];
+    (blobs(), vec(operation, 1..4), expects()).prop_map(|(key, operations, expect)| Command::Operate {
+        key,
+        operations,
+        expect,
+    })
+}
+
 fn queries() -> impl Strategy<Value = Query> {
     prop_oneof![
         blobs().prop_map(|key| Query::Get { key }),
+        (blobs(), blobs(), any::<u32>())
+            .prop_map(|(key, start, limit)| Query::Value { key, part: Part::Members { start, limit } }),
         (blobs(), proptest::option::of(blobs()), any::<u32>(), any::<bool>()).prop_map(
             |(start, end, limit, keys_only)| Query::Range {
                 range: KeyRange { start, end },
@@ -62,6 +81,21 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
             revision,
             bytes,
             quota_bytes
+        }),
+        (numbers, vec(any::<(i64, u32, bool)>(), 0..4)).prop_map(
+            |((revision, create_revision, version, _), some)| {
+                let answer = |(value, members, existed): (i64, u32, bool)| match members % 3 {
+                    0 => Answer::Count { value },
+                    1 => Answer::Inserted { members },
+                    _ => Answer::Assigned { existed },
+                };
+                let answers = some.into_iter().map(answer).collect();
+                Outcome::Operated { revision, create_revision, version, answers }
+            }
+        ),
+        (any::<u64>(), blobs()).prop_map(|(revision, field)| {
+            let refusal = Refusal::FieldIs { field, is: Kind::Counter };
+            Outcome::OperateRefused { revision, refusal }
         }),
     ]
 }
@@ -102,7 +136,7 @@ fn replay(commands: &[Command]) -> (MemoryRows, Vec<Outcome>) {
 
 proptest! {
     #[test]
-    fn commands_survive_encoding(command in commands()) {
+    fn commands_survive_encoding(command in prop_oneof![commands(), operates()]) {
         prop_assert_eq!(codec::decode_command(&codec::encode_command(&command)), Ok(command));
     }
 

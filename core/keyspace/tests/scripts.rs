@@ -6,6 +6,7 @@
 mod leases;
 mod memory;
 mod transactions;
+mod typed;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +20,7 @@ use keyspace::{
 use memory::MemoryRows;
 use storage::{ReadRows, Row};
 use transactions::{show_txn, txn};
-use types::{GroupId, LogPosition};
+use types::{GroupId, LogPosition, contract::Values};
 
 const GROUP: GroupId = GroupId(2);
 
@@ -65,6 +66,7 @@ struct Machine {
     term: u64,
     quota_bytes: Option<u64>,
     fence: Option<Fence>,
+    values: Option<Values>,
 }
 
 impl Machine {
@@ -128,6 +130,12 @@ impl Machine {
                 let range = keyspace::prefix_range(&bytes(prefix));
                 format!("{} to {}", show(&range.start), range.end.map_or("-".into(), |e| show(&e)))
             }
+            ["values", kind] => {
+                self.values = Some(typed::kind(kind));
+                format!("values are {kind}")
+            }
+            ["operate", ref words @ ..] => self.command(&typed::operate(words)),
+            ["show", key, ref part @ ..] => self.query(&typed::query(key, part)),
             ["quota", quota_bytes] => {
                 self.quota_bytes = Some(quota_bytes.parse().unwrap());
                 format!("at most {quota_bytes} bytes")
@@ -161,7 +169,8 @@ impl Machine {
         match command.validate() {
             Ok(()) => {
                 let fence = self.fence.clone();
-                let terms = Terms { quota_bytes: self.quota_bytes, fence, ..Terms::default() };
+                let values = self.values.filter(|_| matches!(command, Command::Operate { .. }));
+                let terms = Terms { quota_bytes: self.quota_bytes, fence, values, ..Terms::default() };
                 self.apply(&entry::encode_entry(&terms, command))
             }
             Err(problem) => format!("{problem}\nnext step: {}", problem.next_step),
@@ -174,10 +183,12 @@ impl Machine {
                 Command::Put { key: bytes(key), value: bytes(value), expect: expect(options), lease: None }
             }
             ["delete", key, ref options @ ..] => Command::Delete { key: bytes(key), expect: expect(options) },
+            ["operate", ref words @ ..] => typed::operate(words),
             _ => panic!("no such command: {words:?}"),
         };
         let fence = self.fence.clone();
-        let terms = Terms { quota_bytes: self.quota_bytes, fence, ..Terms::from(once.clone()) };
+        let values = self.values.filter(|_| matches!(command, Command::Operate { .. }));
+        let terms = Terms { quota_bytes: self.quota_bytes, fence, values, ..Terms::from(once.clone()) };
         self.apply(&entry::encode_entry(&terms, &command))
     }
 
@@ -222,6 +233,7 @@ impl Machine {
                 }
                 text + &format!("next={}", next.map_or("-".to_owned(), |next| show(&next)))
             }
+            QueryAnswer::Value { revision, row } => format!("revision={revision} {}", typed::show(row)),
             QueryAnswer::Txn(outcome) => format!("read {}", show_txn(&outcome)),
             QueryAnswer::NotReadable(NotReadable { asked, revision, floor }) => {
                 format!("not readable: asked={asked} revision={revision} floor={floor}")
@@ -298,6 +310,12 @@ fn show_outcome(outcome: Outcome) -> String {
         Outcome::Conflict { revision, current } => format!("conflict revision={revision} current={current}"),
         Outcome::OverQuota { revision, bytes, quota_bytes } => {
             format!("over quota: revision={revision} bytes={bytes} quota_bytes={quota_bytes}")
+        }
+        Outcome::Operated { revision, create_revision, version, answers } => format!(
+            "operated revision={revision} create_revision={create_revision} version={version} {answers:?}"
+        ),
+        Outcome::OperateRefused { revision, refusal } => {
+            format!("refused: revision={revision} {refusal}\nnext step: {}", refusal.next_step())
         }
         Outcome::Txn(outcome) => show_txn(&outcome),
         Outcome::Compacted { revision, floor, ahead } => {

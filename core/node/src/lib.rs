@@ -36,6 +36,7 @@ mod routing;
 mod snapshots;
 mod state_jobs;
 pub mod status;
+mod typed;
 pub mod watch;
 mod writes;
 

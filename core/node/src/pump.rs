@@ -85,6 +85,7 @@ impl Node {
                 early: self.early(now, request),
                 fence: request.options.fence.clone(),
                 shards: self.shards_of(group, command),
+                values: self.values_of(group, command),
             };
             let early = terms.early.is_some();
             stamped |= key.is_some();

@@ -45,6 +45,10 @@ impl Node {
                     continue;
                 }
             };
+            if let Some(problem) = self.refuse_other_kind(waiting) {
+                self.answer(id, Err(problem));
+                continue;
+            }
             if let (GroupId::META, Op::Command(command)) = (group_id, &waiting.request.op)
                 && let Some(problem) = self.refuse_change_if_leading(command)
             {

@@ -36,4 +36,4 @@ pub use score::{NotFinite, Score};
 pub use set::Set;
 pub use sorted_set::SortedSet;
 pub use types::contract::Values as Kind;
-pub use value::{Body, MEMBER_BYTES_MAX, MEMBERS_MAX, Stamp, Value};
+pub use value::{Body, MEMBER_BYTES_MAX, MEMBERS_MAX, Stamp, Value, number};

@@ -232,12 +232,17 @@ fn on_set(set: &mut Set, operation: &Operation, stamp: Stamp) -> Result<Answer, 
 }
 
 /// The decimal whole number in a register; one that is not there counts as 0.
-pub(crate) fn number(bytes: Option<&[u8]>) -> Result<i64, Refusal> {
+///
+/// # Errors
+/// [`Refusal::NotANumber`].
+pub fn number(bytes: Option<&[u8]>) -> Result<i64, Refusal> {
     match bytes {
         None => Ok(0),
         Some(bytes) => {
-            let text = std::str::from_utf8(bytes).map_err(|_| Refusal::NotANumber)?;
-            text.parse().map_err(|_| Refusal::NotANumber)
+            let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+            let text = std::str::from_utf8(bytes).ok();
+            let text = text.filter(|_| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit));
+            text.and_then(|text| text.parse().ok()).ok_or(Refusal::NotANumber)
         }
     }
 }

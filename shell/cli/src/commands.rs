@@ -48,7 +48,7 @@ pub async fn put(args: Put, json: bool) -> Result<(), Failure> {
 }
 
 /// The keyspace, as a read asks for it.
-fn read_from(connection: &Connection, asked: &Reading) -> Result<Keyspace, Failure> {
+pub fn read_from(connection: &Connection, asked: &Reading) -> Result<Keyspace, Failure> {
     Ok(connection.keyspace()?.reading(asked.read).in_session(asked.session.as_ref()))
 }
 

@@ -18,6 +18,7 @@ mod server_command;
 mod status;
 mod tree;
 mod txn;
+mod value;
 mod watch;
 
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Lease(args) => leases::run(args.command, json).await,
         Command::Lock(args) => locks::lock(args, json).await,
         Command::Election(args) => locks::election(args.command, json).await,
+        Command::Value(args) => value::run(args.command, json).await,
         Command::Import(args) => tree::import::run(args, json).await,
         Command::Export(args) => tree::export::run(args, json).await,
         Command::Status(args) => status::run(&args.connection, json).await,

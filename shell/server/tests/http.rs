@@ -404,7 +404,7 @@ async fn contracts_that_cannot_be_are_refused_with_the_reason() {
         ("New", "{}", 422, "cannot name a keyspace"),
         ("new", r#"{"on_partition": "accept"}"#, 422, "cannot both have one"),
         ("new", r#"{"replicas": 3}"#, 422, "the cluster has 1"),
-        ("new", r#"{"values": "set"}"#, 422, "does not keep values = set yet"),
+        ("new", r#"{"replication": "paxos"}"#, 422, "does not keep replication = paxos yet"),
     ];
     for (name, body, status, reason) in cases {
         let path = format!("/v1/keyspaces/{name}");

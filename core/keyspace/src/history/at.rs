@@ -45,7 +45,7 @@ pub fn at(
             let (items, next) = range_at(rows, group, revision, range, Page::new(*limit, *keys_only))?;
             Ok(QueryAnswer::Range { revision, items, next })
         }
-        Query::At { .. } | Query::Txn(_) | Query::Lease(_) => {
+        Query::At { .. } | Query::Txn(_) | Query::Lease(_) | Query::Value { .. } => {
             unreachable!("validated: only a key or a range is read at a revision")
         }
     }

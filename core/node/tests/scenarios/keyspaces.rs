@@ -97,8 +97,8 @@ fn what_cannot_be_is_refused_at_once() {
         ("orders", of(Contract { replicas: Some(1), ..default }), "does not keep replicas = 1"),
         (
             "orders",
-            of(Contract { values: types::contract::Values::Counter, ..default }),
-            "does not keep values = counter",
+            of(Contract { replication: types::contract::Replication::Paxos, ..default }),
+            "does not keep replication = paxos",
         ),
     ];
     for (name, op, reason) in cases {

@@ -1,7 +1,7 @@
 //! What this version keeps of what contracts can say. The rest is refused when a keyspace is created: a
 //! promise that nothing keeps is none.
 
-use super::{Contract, OnPartition, Replication, Values};
+use super::{Contract, OnPartition, Replication};
 
 /// A field that holds together with the others, and that this version cannot keep yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,6 @@ impl Contract {
                 "reject".into(),
             ),
             ("replicas", replicas == nodes, replicas.to_string(), format!("{nodes}, the number of nodes")),
-            ("values", self.values == Values::Register, self.values.to_string(), "register".into()),
         ];
         let refused = kept.into_iter().find(|(_, keeps, ..)| !keeps);
         refused.map(|(field, _, asked, works): (_, _, _, String)| Unsupported { field, asked, works })

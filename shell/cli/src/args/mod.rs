@@ -9,6 +9,7 @@ mod lease;
 mod lost;
 mod style;
 mod txn;
+pub mod value;
 mod watch;
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
@@ -24,6 +25,7 @@ pub use lease::{
 };
 pub use lost::LostWrites;
 pub use txn::Txn;
+pub use value::ValueArgs;
 pub use watch::{Compact, Watch};
 
 use clap::{Args, Parser, Subcommand};
@@ -89,6 +91,8 @@ pub enum Command {
     Lock(Lock),
     /// Campaign for the leadership of an election, and watch who leads.
     Election(ElectionArgs),
+    /// Counters, sets, maps and sorted sets: change them, read them.
+    Value(ValueArgs),
     /// Store a directory tree: every file, link and empty directory.
     Import(Import),
     /// Write a stored directory tree back to disk.

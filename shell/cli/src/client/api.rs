@@ -218,6 +218,41 @@ impl Keyspace {
         self.client.call(&Call { method: Method::POST, path, headers, body: document, repeat }).await
     }
 
+    /// Changes a typed value; the operations are a JSON document.
+    ///
+    /// # Errors
+    /// See [`CallError`]; `maybe_applied` says whether it may have happened.
+    pub async fn operate(
+        &self,
+        key: &[u8],
+        document: Bytes,
+        condition: Condition,
+        repeat: Repeat,
+    ) -> Result<Answer, CallError> {
+        let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        headers.extend(condition.headers());
+        headers.extend(self.key_header());
+        headers.extend(self.session_header());
+        let path = format!("{}{}", self.value_path(key), self.query());
+        self.client.call(&Call { method: Method::POST, path, headers, body: document, repeat }).await
+    }
+
+    /// Reads a typed value, or the part that the query names.
+    ///
+    /// # Errors
+    /// See [`CallError`]; a missing key is the problem `KEY_NOT_FOUND`.
+    pub async fn value(&self, key: &[u8], part: &str) -> Result<Answer, CallError> {
+        let mut path = format!("{}?{part}", self.value_path(key));
+        self.asked.iter().for_each(|asked| path += &format!("&{asked}"));
+        let headers = self.session_header().into_iter().collect();
+        let call = Call { method: Method::GET, path, headers, body: Bytes::new(), repeat: Repeat::Read };
+        self.client.call(&call).await
+    }
+
+    fn value_path(&self, key: &[u8]) -> String {
+        format!("{}/values/{}", self.path.trim_end_matches("/keys"), encode(key))
+    }
+
     /// Reads one page of a listing.
     ///
     /// # Errors

@@ -65,14 +65,7 @@ pub(super) async fn get(
     let Reply { body, receipt } = state.node()?.request(request, time_limit).await?;
     past::check(&body, &receipt)?;
     let ReplyBody::Answer(QueryAnswer::Get { row, .. }) = body else { return Err(unexpected().into()) };
-    let Some(row) = row else {
-        let missing = Problem::not_applied(
-            ErrorCode::KeyNotFound,
-            format!("there is no key {named} in keyspace {:?}", receipt.keyspace),
-            "check the key: every byte counts; GET /v1/keyspaces/{keyspace}/keys lists what there is",
-        );
-        return Err(HttpProblem::from(missing).with_receipt(receipt));
-    };
+    let Some(row) = row else { return Err(missing(&named, receipt)) };
     let mut response = if known.has(row.mod_revision) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -209,6 +202,15 @@ pub(super) fn write_options(uri: &Uri, headers: &HeaderMap) -> Result<Options, H
     let options = options::of_write(&mut query, headers)?;
     query.end("ack; a '?' that belongs to the key is %3F")?;
     Ok(options)
+}
+
+pub(super) fn missing(named: &str, receipt: Receipt) -> HttpProblem {
+    let missing = Problem::not_applied(
+        ErrorCode::KeyNotFound,
+        format!("there is no key {named} in keyspace {:?}", receipt.keyspace),
+        "check the key: every byte counts; GET /v1/keyspaces/{keyspace}/keys lists what there is",
+    );
+    HttpProblem::from(missing).with_receipt(receipt)
 }
 
 fn conflict(current: u64, receipt: Receipt) -> HttpProblem {

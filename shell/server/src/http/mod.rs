@@ -24,6 +24,7 @@ mod server;
 mod state;
 mod status;
 mod txn;
+mod values;
 mod watch;
 
 use std::time::Instant;
@@ -49,12 +50,15 @@ fn router(state: AppState) -> Router {
         get(keyspaces::show).put(keyspaces::create).patch(keyspaces::alter).delete(keyspaces::delete);
     let lock = get(locks::show).post(locks::acquire).delete(locks::release);
     let election = get(locks::observe).post(locks::acquire).put(locks::put_value).delete(locks::release);
+    let value = get(values::get).post(values::post);
     Router::new()
         .route("/v1/keyspaces", get(keyspaces::list))
         .route("/v1/keyspaces/{keyspace}", keyspace)
         .route("/v1/keyspaces/{keyspace}/keys", get(list::list))
         .route("/v1/keyspaces/{keyspace}/keys/", key.clone())
         .route("/v1/keyspaces/{keyspace}/keys/{*key}", key)
+        .route("/v1/keyspaces/{keyspace}/values/", value.clone())
+        .route("/v1/keyspaces/{keyspace}/values/{*key}", value)
         .route("/v1/keyspaces/{keyspace}/txn", post(txn::post))
         .route("/v1/keyspaces/{keyspace}/watch", get(watch::watch))
         .route("/v1/keyspaces/{keyspace}/compact", post(past::compact))

@@ -50,6 +50,12 @@ pub(super) fn lock(uri: &Uri) -> Result<(String, Vec<u8>), HttpProblem> {
     Ok((keyspace(uri)?, decode(name)?))
 }
 
+/// As [`key`], of a typed value.
+pub(super) fn value_key(uri: &Uri) -> Result<(String, Vec<u8>), HttpProblem> {
+    let key = rest(uri, "values/").ok_or_else(not_a_key)?;
+    Ok((keyspace(uri)?, decode(key)?))
+}
+
 fn not_a_key() -> HttpProblem {
     HttpProblem::invalid("the path names no key", "keys are at /v1/keyspaces/{keyspace}/keys/{key}")
 }

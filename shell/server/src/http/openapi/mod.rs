@@ -5,6 +5,7 @@ mod parameters;
 mod responses;
 mod schemas;
 mod txn;
+mod values;
 mod watch;
 
 use serde_json::{Value, json};
@@ -46,6 +47,7 @@ fn most() -> Value {
             "/v1/keyspaces/{keyspace}/txn": txn::path(),
             "/v1/keyspaces/{keyspace}/watch": watch::path(),
             "/v1/keyspaces/{keyspace}/compact": watch::compact_path(),
+            "/v1/keyspaces/{keyspace}/values/{key}": values::path(),
             "/v1/keyspaces/{keyspace}/hash": hash_path(),
             "/v1/keyspaces": keyspaces_path(),
             "/v1/keyspaces/{keyspace}": keyspace_path(),

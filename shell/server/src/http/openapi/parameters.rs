@@ -103,8 +103,10 @@ pub(super) const SESSION: Parameter = Parameter {
     name: "Quorate-Session",
     place: "header",
     description: "What the session has seen: the header of the same name of its last answer.",
-    schema: || json!({"type": "string", "pattern": "^([1-9][0-9]{0,9}:[1-9][0-9]{0,9})?$", "example": "64:1045"}),
+    schema: || json!({"type": "string", "pattern": SESSION_PATTERN, "example": "64:1045"}),
 };
+
+const SESSION_PATTERN: &str = "^([1-9][0-9]{0,9}:[1-9][0-9]{0,9})?(@[1-9][0-9]{0,12}\\.[0-5][0-9]{4})?$";
 
 pub(super) const KEY: Parameter = Parameter {
     name: "key",

@@ -9,7 +9,7 @@ pub(super) fn answer(description: &str, schema: &str) -> Value {
         "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}},
     });
     let with_receipt = ["PutAnswer", "DeleteAnswer", "AcceptedAnswer", "Page", "TxnAnswer", "Compacted"];
-    let named = ["Keyspace", "Lost", "Lease", "Lock", "Proclaimed"];
+    let named = ["Keyspace", "Lost", "Lease", "Lock", "Proclaimed", "OperatedAnswer", "ValueAnswer"];
     if with_receipt.contains(&schema) || named.iter().any(|name| schema.starts_with(name)) {
         answer["headers"] = receipt_headers();
     }

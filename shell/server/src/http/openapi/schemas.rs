@@ -6,7 +6,7 @@ use types::{
     contract::{Ack, OnPartition, Reconcile, Replication, Values},
 };
 
-use super::{txn, watch};
+use super::{txn, values, watch};
 
 /// Every named schema.
 pub(super) fn all() -> Value {
@@ -76,6 +76,11 @@ pub(super) fn all() -> Value {
         "TxnItem": txn::item(),
         "Compaction": watch::compaction(),
         "Compacted": watch::compacted(),
+        "Bytes": values::bytes(),
+        "Operations": values::operations(),
+        "Operation": values::operation(),
+        "OperatedAnswer": values::operated(),
+        "ValueAnswer": values::answer(),
         "Hash": optional(object(&[
             ("keyspace", text()),
             ("shard", number()),

@@ -3,7 +3,7 @@
 mod answer;
 mod request;
 
-pub(super) use request::{given, whole};
+pub(super) use request::{Object, given, whole};
 
 use axum::{
     body::Body,

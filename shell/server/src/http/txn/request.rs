@@ -182,7 +182,8 @@ fn integer<T: TryFrom<i128>>(number: &Number) -> Option<T> {
 }
 
 /// A JSON object, where an array of its fields would be taken too.
-struct Object<T>(T);
+#[derive(Debug)]
+pub(in crate::http) struct Object<T>(pub(in crate::http) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
