@@ -113,6 +113,9 @@ impl Node {
             return false;
         }
         let Op::Command(command) = &request.op else { return false };
+        if self.refuse_other_kind(request).is_some() {
+            return false;
+        }
         // One of several shards at most; which, was checked as the request was validated.
         let Ok(shard) = command.shard(keyspace.contract.shards) else { return false };
         let group = self.groups.get(&keyspace.group.shard(shard));

@@ -45,7 +45,7 @@ impl Node {
                     continue;
                 }
             };
-            if let Some(problem) = self.refuse_other_kind(waiting) {
+            if let Some(problem) = self.refuse_other_kind(&waiting.request) {
                 self.answer(id, Err(problem));
                 continue;
             }

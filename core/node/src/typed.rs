@@ -4,7 +4,11 @@ use keyspace::{Command, Query, Txn, TxnOp};
 use types::{ErrorCode, Problem, contract::Values};
 use values::{Operation, Part};
 
-use crate::{api::Op, group::Group, node::Node, requests::Waiting};
+use crate::{
+    api::{Op, Request},
+    group::Group,
+    node::Node,
+};
 
 impl Node {
     /// What an entry must say of its keyspace's values.
@@ -15,10 +19,10 @@ impl Node {
 
     /// The refusal of a request that its keyspace's kind of values does not have. The leader decides; a node that
     /// only passes it on says so sooner.
-    pub(crate) fn refuse_other_kind(&self, waiting: &Waiting) -> Option<Problem> {
-        let keyspace = self.keyspaces.get(&waiting.request.keyspace)?;
+    pub(crate) fn refuse_other_kind(&self, request: &Request) -> Option<Problem> {
+        let keyspace = self.keyspaces.get(&request.keyspace)?;
         let kind = keyspace.contract.values;
-        match &waiting.request.op {
+        match &request.op {
             Op::Command(command) | Op::Once(_, command) => refuse_command(kind, command),
             Op::Query(Query::Value { part, .. }) => refuse_part(kind, part),
             // The key of a lock holds what its holder says, and no value.

@@ -272,9 +272,12 @@ impl Cluster {
     }
 
     pub fn ask_keyspace(&mut self, at: NodeId, keyspace: &str, op: Op, timeout_ms: u64) -> u64 {
+        self.ask_request(at, Request::new(keyspace, op), timeout_ms)
+    }
+
+    pub fn ask_request(&mut self, at: NodeId, request: Request, timeout_ms: u64) -> u64 {
         self.last_token += 1;
         let token = self.last_token;
-        let request = Request::new(keyspace, op);
         let deadline_ms = self.now.mono_ms + timeout_ms;
         let machine = self.machines.get_mut(&at).expect("it runs");
         machine.node.handle(self.now, Input::Client { token, request, deadline_ms }).expect("no node fails");

@@ -1,7 +1,7 @@
 //! Keyspaces created through any node, while leaders come and go, and kept through snapshots and restarts.
 
 use keyspace::{Command, Expect};
-use node::{CatalogAnswer, CatalogOp, KeyspaceInfo, Op, ReplyBody};
+use node::{CatalogAnswer, CatalogOp, KeyspaceInfo, Op, Options, ReplyBody, Request};
 use types::{Applied, Contract, ErrorCode, GroupId, Limits, NodeId, Role};
 
 use crate::cluster::{Answer, Cluster, get, put};
@@ -11,7 +11,11 @@ pub fn create(ttl_s: u64) -> Op {
 }
 
 pub fn call(cluster: &mut Cluster, at: NodeId, name: &str, op: Op) -> Answer {
-    let token = cluster.ask_keyspace(at, name, op, 5_000);
+    call_with(cluster, at, name, op, Options::default())
+}
+
+pub fn call_with(cluster: &mut Cluster, at: NodeId, name: &str, op: Op, options: Options) -> Answer {
+    let token = cluster.ask_request(at, Request { options, ..Request::new(name, op) }, 5_000);
     for _ in 0..251 {
         if let Some(answer) = cluster.answer(at, token) {
             return answer.clone();

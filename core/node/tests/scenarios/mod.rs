@@ -9,4 +9,5 @@ mod lost;
 mod read_leases;
 mod shards;
 mod snapshots;
+mod typed;
 mod watches;

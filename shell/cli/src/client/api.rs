@@ -233,6 +233,7 @@ impl Keyspace {
         headers.extend(condition.headers());
         headers.extend(self.key_header());
         headers.extend(self.session_header());
+        headers.extend(self.fence_header());
         let path = format!("{}{}", self.value_path(key), self.query());
         self.client.call(&Call { method: Method::POST, path, headers, body: document, repeat }).await
     }

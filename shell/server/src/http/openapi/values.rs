@@ -5,7 +5,7 @@ use types::limits::{RANGE_ITEMS_MAX, TXN_OPS_MAX};
 use values::Kind;
 
 use super::parameters::{
-    ACK, DEADLINE, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, KEY, KEYSPACE, READ, SESSION,
+    ACK, DEADLINE, FENCE, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH_CREATE, KEY, KEYSPACE, READ, SESSION,
 };
 use super::responses;
 use super::schemas::{boolean, list, nullable, number, object, optional, reference, text};
@@ -40,7 +40,7 @@ pub(super) fn path() -> Value {
             "operationId": "operateOnValue",
             "summary": "Change a typed value: all operations happen, in order and at one revision, or none does",
             "parameters": [
-                ACK.get(), SESSION.get(), IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(),
+                ACK.get(), SESSION.get(), FENCE.get(), IF_MATCH.get(), IF_NONE_MATCH_CREATE.get(), IDEMPOTENCY_KEY.get(),
                 DEADLINE.get(),
             ],
             "requestBody": {
