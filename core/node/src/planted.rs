@@ -10,6 +10,7 @@ use keyspace::{
 };
 use raft_group::Planted;
 use types::{Acks, Contract, Entry, LeaseId, Now, Role};
+use values::Operation;
 
 use crate::{
     api::{Fatal, Op, ReplyBody},
@@ -142,12 +143,31 @@ pub(crate) fn damage(planted: Option<Planted>, entry: &Entry) -> Entry {
         log.terms.fence = None;
         return Entry { data: encode_entry(&log.terms, &log.command).into(), ..entry.clone() };
     }
+    if let (Some(planted), Ok(mut log)) = (planted, decode_entry(&entry.data))
+        && let Command::Operate { operations, .. } = &mut log.command
+    {
+        match planted {
+            Planted::FirstOperationOverwritten => forget_first(operations),
+            Planted::OperationsNotDeduplicated => log.terms.once = None,
+            _ => {}
+        }
+        return Entry { data: encode_entry(&log.terms, &log.command).into(), ..entry.clone() };
+    }
     match (planted, decode_command(&entry.data)) {
         (Some(Planted::TxnIgnoresCompares), Ok(Command::Txn(mut txn))) => {
             ignore_compares(&mut txn);
             Entry { data: encode_command(&Command::Txn(txn)).into(), ..entry.clone() }
         }
         _ => entry.clone(),
+    }
+}
+
+/// The first of several operations adds nothing to the counter that it is about.
+fn forget_first(operations: &mut [Operation]) {
+    if let [Operation::Within { operation, .. }, _, ..] = operations
+        && let Operation::Add { by } = &mut **operation
+    {
+        *by = 0;
     }
 }
 

@@ -65,6 +65,12 @@ pub enum Planted {
     LeaseOutlivesHandOver,
     /// Fences are not checked as entries are applied. A bug of the node's.
     StaleFenceAccepted,
+    /// The first of several operations on a value counts nothing: the second is done on the value as it stood before.
+    /// A bug of the node's.
+    FirstOperationOverwritten,
+    /// Operations on values are carried out without a look at what their idempotency keys were used for. A bug of the
+    /// node's.
+    OperationsNotDeduplicated,
 }
 
 /// One group's configuration on one node.

@@ -9,7 +9,7 @@ use node::{CatalogAnswer, CatalogOp, Op, Reply, ReplyBody, Request};
 use storage::Row;
 use types::{
     Applied, Contract, ErrorCode, NodeId, Problem,
-    contract::{Ack, Read},
+    contract::{Ack, Read, Values},
 };
 
 use crate::{
@@ -19,9 +19,12 @@ use crate::{
     failure::Broken,
     holders::{Hold, Holders},
     keyed::{Keyed, Try},
-    plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS},
+    plan::{
+        CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, PLAIN, Plan, QUOTA_BYTES, SHARDED, SHARDS, TALLIED,
+    },
     read_leases,
     sessions::{Session, Sessions},
+    tallies::{Tallies, Tally},
     together::{self, TOGETHER},
     transfer::{self, Account, Transfer},
 };
@@ -65,6 +68,8 @@ pub enum Wish {
     },
     /// A step of a client that holds locks.
     Hold(Hold),
+    /// A step of a client that counts.
+    Tally(Tally),
     /// What is in all accounts, in one transaction or one range read.
     Audit {
         /// By a range read.
@@ -154,6 +159,8 @@ pub struct Clients {
     pub(crate) tokens: u64,
     /// The clients that hold locks.
     pub holders: Holders,
+    /// The clients that count.
+    pub tallies: Tallies,
     /// What was asked and told, by keyspace.
     pub histories: Vec<History>,
     /// What the finale still wants done.
@@ -163,7 +170,8 @@ pub struct Clients {
 impl Clients {
     /// Clients of a world.
     pub fn new(dice: Dice, plan: &Plan) -> Clients {
-        let (ordinary, all) = (plan.clients as usize, (plan.clients + plan.holders) as usize);
+        let (ordinary, holding) = (plan.clients as usize, (plan.clients + plan.holders) as usize);
+        let all = holding + plan.talliers as usize;
         Clients {
             dice,
             keys: plan.keys,
@@ -176,6 +184,7 @@ impl Clients {
             sessions: Sessions::new(all),
             tokens: 0,
             holders: Holders::new(ordinary, plan.holders),
+            tallies: Tallies::new(holding, plan.talliers),
             histories: KEYSPACES.map(|_| History::new()).to_vec(),
             tasks: VecDeque::new(),
         }
@@ -203,7 +212,7 @@ impl Clients {
 
     /// A client begins any operation, to any node.
     pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
-        let keyspace = self.dice.below(KEYSPACES.len() as u64) as usize;
+        let keyspace = self.dice.below(PLAIN as u64) as usize;
         let node = NodeId(self.dice.below(nodes));
         // A transaction is of one shard.
         let transactions = self.transactions && keyspace != SHARDED;
@@ -306,6 +315,7 @@ impl Clients {
     pub fn lose(&mut self, now_us: u64, token: u64, applied: Applied) -> Option<Ended> {
         let waiting = self.waiting.remove(&token)?;
         let ended = Ended { client: waiting.client, ok: false };
+        self.after_tally_failure(&waiting, now_us, applied);
         let Some(applied) = self.after_failure(&waiting, now_us, applied) else { return Some(ended) };
         let completion = || match applied {
             Applied::NotApplied => Completion::Fail { current: None },
@@ -394,7 +404,7 @@ impl Clients {
             (Wish::Stale { .. }, ReplyBody::Answer(QueryAnswer::Get { .. })) => Vec::new(),
             (Wish::Early { .. }, ReplyBody::Accepted | ReplyBody::Outcome(Outcome::Put { .. })) => Vec::new(),
             // It was looked at before.
-            (Wish::Hold(_), _) => Vec::new(),
+            (Wish::Hold(_) | Wish::Tally(_), _) => Vec::new(),
             (
                 Wish::Range(_)
                 | Wish::Stale { .. }
@@ -452,9 +462,8 @@ fn processes(client: usize, wish: &Wish) -> Vec<(u64, Action)> {
     let first = client as u64 * PROCESSES_PER_CLIENT;
     match wish {
         Wish::One(action) => vec![(first, action.clone())],
-        Wish::Create(_) | Wish::Stale { .. } | Wish::Brief { .. } | Wish::Early { .. } | Wish::Hold(_) => {
-            Vec::new()
-        }
+        Wish::Create(_) | Wish::Stale { .. } | Wish::Brief { .. } | Wish::Early { .. } => Vec::new(),
+        Wish::Hold(_) | Wish::Tally(_) => Vec::new(),
         Wish::Range(keys) => {
             (first..).zip(keys.iter().map(|key| Action::Read { key: key.clone() })).collect()
         }
@@ -497,7 +506,7 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
         Wish::One(action) if action.key() == TOGETHER => together::op(action),
         Wish::Early { key, value, .. } => early::op(key, value),
         Wish::Transfer(transfer) => transfer.op(),
-        Wish::Hold(_) => unreachable!("holders make their requests themselves"),
+        Wish::Hold(_) | Wish::Tally(_) => unreachable!("they make their requests themselves"),
         Wish::Audit { by_range } => transfer::audit(*by_range),
         Wish::Brief { ask, .. } => ask.op(),
         Wish::Stale { key, .. } | Wish::One(Action::Read { key }) => {
@@ -514,12 +523,14 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
         Wish::Create(idempotency_ttl_s) => {
             let shards = if keyspace == SHARDED { SHARDS } else { 1 };
             let quota_bytes = (keyspace == LIMITED).then_some(QUOTA_BYTES);
+            let values = if keyspace == TALLIED { Values::Map } else { Values::Register };
             let contract = Contract {
                 idempotency_ttl_s: *idempotency_ttl_s,
                 history_ttl_s: HISTORY_TTL_S,
                 shards,
                 quota_bytes,
                 lease_reads: read_leases::has_lease_reads(keyspace),
+                values,
                 ..Contract::default()
             };
             Op::Catalog(CatalogOp::Create(contract))

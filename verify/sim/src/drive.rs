@@ -294,6 +294,7 @@ impl World {
                 self.check_receipt(&wish, asked, reply)?;
             }
             self.check_hold(token, reply)?;
+            self.check_tally(token, reply)?;
             if let Wish::Stale { key, read } = &wish {
                 self.counts.add(read_name(*read), 1);
                 let place = sessions::place(waiting_keyspace, key);

@@ -1,12 +1,12 @@
 //! What the committed entries come to: a second, simpler reading of the log than the nodes', which knows
 //! revisions and which request did what, and neither values nor forgetting.
 //!
-//! Every request of the simulator's clients writes a value of its own, so a value that takes effect in
+//! Every request of the simulator's clients writes a value of its own, or a mark, so a value that takes effect in
 //! two entries is a request that was carried out twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyspace::{Command, Expect, LogCommand, entry::decode_entry};
+use keyspace::{Command, Expect, LogCommand, codec::encode_command, entry::decode_entry};
 use types::{Entry, GroupId, LeaseId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -128,7 +128,9 @@ impl Model {
         }
         let at = At { index, term, shards: terms.shards.unwrap_or(1) };
         let (key, expect) = match &command {
-            Command::Put { key, expect, .. } | Command::Delete { key, expect } => (key, expect),
+            Command::Put { key, expect, .. }
+            | Command::Delete { key, expect }
+            | Command::Operate { key, expect, .. } => (key, expect),
             other => {
                 self.used.extend(used);
                 return Ok(self.tenure_changes(at, other, expired));
@@ -171,8 +173,24 @@ impl Model {
                 Ok(true)
             }
             Command::Delete { key, .. } if holds => Ok(self.remove(&key)),
+            Command::Operate { .. } if holds => self.operate(group, index, &command).map(|()| true),
             _ => Ok(false),
         }
+    }
+
+    /// Operations on a value take effect: clients send none that their values refuse, and each once.
+    fn operate(&mut self, group: GroupId, index: u64, command: &Command) -> Result<(), Broken> {
+        let Command::Operate { key, .. } = command else { return Ok(()) };
+        if let Some(before) = self.effects.insert(xxh3_64(&encode_command(command)), index) {
+            return Err(Broken::safety(
+                "one_effect_per_request",
+                format!("group {group}: the operations of entry {before} take effect again in entry {index}"),
+            ));
+        }
+        let revision = self.revision() + 1;
+        self.tenure.keep(key, revision);
+        self.rows.entry(key.clone()).or_default().0 = revision;
+        Ok(())
     }
 
     fn remove(&mut self, key: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use crate::{
     clients::{Errand, Task},
     event::Event,
     failure::Broken,
-    plan::{CONFIGURED, KEYSPACES, MS, SECOND, SHARDED, SHARDS},
+    plan::{CONFIGURED, KEYSPACES, MS, PLAIN, SECOND, SHARDED, SHARDS},
     together::TOGETHER,
     world::World,
 };
@@ -50,7 +50,7 @@ impl World {
                 let (key, errand) = (String::new(), Errand::Create);
                 self.clients.tasks.push_front(Task { node, keyspace, key, errand });
             }
-            for keyspace in 0..KEYSPACES.len() {
+            for keyspace in 0..PLAIN {
                 for errand in [Errand::Write, Errand::Read] {
                     let key = format!("probe{node}");
                     self.clients.tasks.push_back(Task { node, keyspace, key, errand });
@@ -63,7 +63,8 @@ impl World {
     pub(crate) fn on_converge(&mut self) -> Result<(), Broken> {
         let busy = self.clients.all_waiting().next().is_some()
             || !self.clients.tasks.is_empty()
-            || self.clients.any_keyed();
+            || self.clients.any_keyed()
+            || self.clients.tallies.any_open();
         let (by_us, missing) = match self.stage {
             Stage::Probing { by_us } if busy => (by_us, self.open_tasks()),
             Stage::Probing { by_us } => {
@@ -104,7 +105,8 @@ impl World {
 
     fn begin_reading(&mut self, by_us: u64) {
         self.stage = Stage::Reading { by_us };
-        for keyspace in 0..KEYSPACES.len() {
+        self.clients.tallies.begin_last_reads();
+        for keyspace in 0..PLAIN {
             let probes = (0..self.plan.nodes).map(|node| format!("probe{node}"));
             let single = |key: &String| keyspace != SHARDED || key != TOGETHER;
             for key in self.clients.keys().into_iter().filter(single).chain(probes) {

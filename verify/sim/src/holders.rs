@@ -69,7 +69,7 @@ impl Holders {
 
     /// Whether a client is one of them.
     pub fn has(&self, client: usize) -> bool {
-        client >= self.first
+        (self.first..self.first + self.holders.len()).contains(&client)
     }
 
     /// How long a client stands still now, if it does.

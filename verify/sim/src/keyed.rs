@@ -145,7 +145,13 @@ impl Clients {
         };
         let deduplicated = reply.receipt.deduplicated;
         let Some(try_of) = waiting.try_of else {
-            return if deduplicated { wrong("a repeated answer without a key".into()) } else { Ok(false) };
+            // Those who count keep their own account of their keys.
+            let unkeyed = !matches!(waiting.request.op, Op::Once(..));
+            return if deduplicated && unkeyed {
+                wrong("a repeated answer without a key".into())
+            } else {
+                Ok(false)
+            };
         };
         let once_more = self.dice.chance(250);
         let place = &mut self.keyed[waiting.client];

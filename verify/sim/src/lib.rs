@@ -37,6 +37,7 @@ mod receipts;
 mod rot;
 pub mod runner;
 mod sessions;
+mod tallies;
 mod tenure;
 mod times;
 mod together;

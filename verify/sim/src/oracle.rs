@@ -18,7 +18,7 @@ use crate::{
     host::Host,
     past::{Compaction, Past},
     plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SECOND, SHARDS},
-    read_leases,
+    read_leases, tallies,
     tenure::Lifetimes,
     together,
 };
@@ -130,6 +130,7 @@ impl Oracle {
             let values = match keyspace::entry::decode_entry(data).map(|entry| entry.command) {
                 Ok(keyspace::Command::Put { value, .. }) => vec![value],
                 Ok(keyspace::Command::Txn(txn)) => together::values(txn),
+                Ok(keyspace::Command::Operate { operations, .. }) => tallies::marks(&operations),
                 _ => Vec::new(),
             };
             for value in values {

@@ -8,7 +8,11 @@ use types::Limits;
 use crate::dice::Dice;
 
 /// Keyspaces of every world: those of the configuration, then those that clients create.
-pub const KEYSPACES: [&str; 4] = ["default", "second", "made-a", "made-b"];
+pub const KEYSPACES: [&str; 5] = ["default", "second", "made-a", "made-b", "tallies"];
+/// How many of them take plain writes.
+pub const PLAIN: usize = 4;
+/// The one that is created with values = map.
+pub const TALLIED: usize = 4;
 /// How many of them are in the configuration.
 pub const CONFIGURED: usize = 2;
 /// The one that is created with several shards.
@@ -158,6 +162,8 @@ pub struct Plan {
     pub clients: u64,
     /// Clients beside them that hold locks.
     pub holders: u64,
+    /// Clients beside them that count.
+    pub talliers: u64,
     /// Keys per keyspace.
     pub keys: u64,
     /// Mean pause of a client between operations.
@@ -218,6 +224,7 @@ impl Plan {
             job_us: dice.pick(&[2_000, 20_000, 100_000]),
             clients: dice.between(2, 8),
             holders: if wide { 0 } else { dice.pick(&[0, 2, 3]) },
+            talliers: dice.pick(&[0, 2, 3]),
             keys: dice.between(1, 6),
             think_us: dice.between(5, 40) * MS,
             clock_drift_ppm,

@@ -42,7 +42,7 @@ pub fn check(oracle: &Oracle, asked: NodeId, waiting: &Waiting, reply: &Reply) -
     let receipt = &reply.receipt;
     let shard = match &waiting.wish {
         Wish::Create(_) | Wish::Brief { .. } => return Ok(()),
-        Wish::Hold(_) => 0,
+        Wish::Hold(_) | Wish::Tally(_) => 0,
         Wish::One(action) => sessions::place(waiting.keyspace, action.key()).1,
         Wish::Stale { key, .. } | Wish::Early { key, .. } => sessions::place(waiting.keyspace, key).1,
         Wish::Range(_) | Wish::Transfer(_) | Wish::Audit { .. } if waiting.keyspace == SHARDED => {

@@ -15,6 +15,7 @@ use crate::{
     clients::{Clients, Waiting, Wish},
     failure::Broken,
     plan::{SHARDED, SHARDS},
+    tallies::Tally,
 };
 
 /// A keyspace's shard.
@@ -141,7 +142,7 @@ impl Clients {
 pub fn check_read_receipt(wish: &Wish, reply: &Reply, quorum: u32) -> Result<(), Broken> {
     let receipt = &reply.receipt;
     let requested = match wish {
-        Wish::Stale { read, .. } => read.guarantee(),
+        Wish::Stale { read, .. } | Wish::Tally(Tally::Read { read, .. }) => read.guarantee(),
         _ => Guarantee::Linearizable,
     };
     let linearizable = receipt.delivered == Guarantee::Linearizable;

@@ -87,6 +87,11 @@ impl Tenure {
         self.keys.entry(key.to_vec()).or_insert((revision, own));
     }
 
+    /// A key is set by the entry that makes this revision, and stays bound as it is.
+    pub fn keep(&mut self, key: &[u8], revision: u64) {
+        self.keys.entry(key.to_vec()).or_insert((revision, false));
+    }
+
     /// A key is removed.
     pub fn delete(&mut self, key: &[u8]) {
         self.keys.remove(key);

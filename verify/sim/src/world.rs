@@ -241,6 +241,9 @@ impl World {
             Stage::Chaos if self.clients.holders.has(client) => {
                 Some(self.clients.invoke_holder(client, self.now_us, self.plan.nodes))
             }
+            _ if self.clients.tallies.has(client) => {
+                self.clients.invoke_tally(client, self.now_us, self.plan.nodes, self.in_chaos())
+            }
             Stage::Chaos => Some(self.clients.invoke_any(client, self.now_us, self.plan.nodes)),
             _ => self.clients.invoke_task(client, self.now_us),
         };

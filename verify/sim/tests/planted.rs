@@ -249,3 +249,21 @@ fn a_lease_that_outlasts_the_refusal_of_votes_has_consequences() {
     assert!(seen_by_readers.contains(&invariant), "{invariant}");
     passes_without(seed);
 }
+
+/// The second of two operations on a value is done on the value as it stood before the first. All replicas agree on what
+/// comes of it, and every operation is answered well; the sum is not that of the marks beside it.
+#[test]
+fn overwriting_the_first_of_two_operations_is_caught() {
+    let (seed, invariant) = catch(Planted::FirstOperationOverwritten, true);
+    assert_eq!(invariant, "sums_are_of_their_marks");
+    passes_without(seed);
+}
+
+/// An addition that is sent again under its idempotency key adds again.
+#[test]
+fn carrying_out_repeated_operations_is_caught() {
+    let (seed, invariant) = catch(Planted::OperationsNotDeduplicated, true);
+    let caught_by = ["revisions_follow_the_log", "sums_are_of_their_marks", "one_answer_per_key"];
+    assert!(caught_by.contains(&invariant), "{invariant}");
+    passes_without(seed);
+}
