@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every command of a page against a cluster of its own, and compares what it prints with what the page says.
 
-usage: docs_commands.py BINARY [PAGE...]     (default: docs/reference/contracts.md)
+usage: docs_commands.py BINARY [PAGE...]     (default: docs/reference/contracts.md, docs/concepts/typed-values.md)
 
 A block marked `console` holds commands, each after `$ `, and what each prints on both outputs. `<n>` stands for a
 number, `<id>` for a word, `…` for any text within a line; a line that is `…` alone for any lines. Commands of one
@@ -18,6 +18,7 @@ from cluster import Cluster
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEFAULT_PORT = 7400
 COMMAND_SECONDS = 60
+PAGES = ["reference/contracts.md", "concepts/typed-values.md"]
 
 
 def blocks(page):
@@ -69,7 +70,7 @@ def run(command, cluster, folder):
 
 def docs_commands(options, scratch, _dice):
     commands, wrong = 0, []
-    for page in options.pages or [os.path.join(ROOT, "docs/reference/contracts.md")]:
+    for page in options.pages or [os.path.join(ROOT, "docs", page) for page in PAGES]:
         name = os.path.relpath(page, ROOT)
         folder = os.path.join(scratch, os.path.basename(page))
         os.makedirs(folder)
