@@ -42,6 +42,8 @@ pub(crate) enum Verdict {
     Step(RaftKind),
     /// Late or pointless, as happens on any network. Forget it.
     Ignore,
+    /// A request for a vote while votes are refused.
+    TooSoon,
 }
 
 /// What the checks need beside the engine's own state.
@@ -162,7 +164,7 @@ impl Receiver<'_> {
             RaftKind::RequestVote if message.context == raft::CAMPAIGN_TRANSFER => {}
             RaftKind::RequestVote | RaftKind::RequestPreVote => {
                 if self.refuses_votes {
-                    return Ok(Verdict::Ignore);
+                    return Ok(Verdict::TooSoon);
                 }
             }
             RaftKind::RequestVoteResponse | RaftKind::RequestPreVoteResponse | RaftKind::Unspecified => {}

@@ -1,6 +1,6 @@
 //! The group: what goes in. What comes out is in the `ready` module.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use raft::eraftpb::{self, MessageType};
@@ -82,6 +82,8 @@ pub struct RaftGroup {
     timeout: ElectionTimeout,
     reads_asked: u64,
     pub(crate) read_lease: ReadLease,
+    /// Requests for votes that came too soon after the start: the last of each peer.
+    early_votes: BTreeMap<NodeId, RaftMessage>,
     pub(crate) vote_asked_term: u64,
     /// The log on disk must be emptied by the first write.
     pub(crate) reset_first: Option<LogPosition>,
@@ -159,6 +161,7 @@ impl RaftGroup {
             timeout: ElectionTimeout::new(config.seed, config.group, config.node, config.election_ticks),
             reads_asked: 0,
             read_lease,
+            early_votes: BTreeMap::new(),
             vote_asked_term: 0,
             reset_first,
             reset_outstanding: None,
@@ -181,6 +184,12 @@ impl RaftGroup {
 
     /// One tick of the caller's clock.
     pub fn tick(&mut self, now_ms: u64) {
+        if !self.early_votes.is_empty() && !self.read_lease.refuses_votes(now_ms) {
+            for (from, message) in std::mem::take(&mut self.early_votes) {
+                // As if it had come only now. It was in order when it came; if it is not any more, it is void.
+                let _ = self.step(now_ms, from, message);
+            }
+        }
         let leads = self.engine.raft.state == StateRole::Leader;
         if self.installing() || (!leads && self.read_lease.refuses_votes(now_ms)) {
             // Time passes, but no campaign: its entries are not there to be read, or the leader may count on it.
@@ -205,10 +214,23 @@ impl RaftGroup {
             vote_asked_term: self.vote_asked_term,
             refuses_votes: self.read_lease.refuses_votes(now_ms),
         };
-        let Verdict::Step(kind) = receiver.check(from, &message)? else { return Ok(()) };
+        let kind = match receiver.check(from, &message)? {
+            Verdict::Step(kind) => kind,
+            Verdict::Ignore => return Ok(()),
+            Verdict::TooSoon => {
+                // Who has heard of no leader since it started may be the vote that an election lacks: candidates do
+                // not ask twice.
+                if !self.read_lease.has_heard() {
+                    let message = RaftMessage { snapshot_voters: Vec::new(), ..message };
+                    self.early_votes.insert(from, message);
+                }
+                return Ok(());
+            }
+        };
         let of_leader = matches!(kind, RaftKind::Append | RaftKind::Heartbeat | RaftKind::Snapshot);
         if of_leader && message.term >= self.engine.raft.term {
             self.read_lease.heard(now_ms);
+            self.early_votes.clear();
         }
         let mut message = to_engine(from, kind, message);
         self.keep_next_above_matched(&mut message);

@@ -32,6 +32,8 @@ pub(crate) struct ReadLease {
     vote_refusal_ms: u64,
     /// No vote is given before.
     refuse_until_ms: u64,
+    /// Whether a leader was heard since the start.
+    has_heard: bool,
     /// The term of the fields below.
     term: u64,
     /// When rounds that are not confirmed were asked; both rise.
@@ -53,6 +55,7 @@ impl ReadLease {
         ReadLease {
             vote_refusal_ms,
             refuse_until_ms: if newborn { 0 } else { now_ms.saturating_add(vote_refusal_ms) },
+            has_heard: false,
             term: 0,
             asked: BTreeMap::new(),
             confirmed_ms: None,
@@ -93,7 +96,13 @@ impl ReadLease {
 
     /// A leader of this node's term said something.
     pub fn heard(&mut self, now_ms: u64) {
+        self.has_heard = true;
         self.refuse_until_ms = self.refuse_until_ms.max(now_ms.saturating_add(self.vote_refusal_ms));
+    }
+
+    /// Whether one did since this node started.
+    pub fn has_heard(&self) -> bool {
+        self.has_heard
     }
 
     /// Whether this node must neither vote nor campaign now.

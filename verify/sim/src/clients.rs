@@ -151,6 +151,8 @@ pub struct Clients {
     pub(crate) keyed: Vec<Option<Keyed>>,
     /// Last revision that each client saw of each key.
     known: Vec<BTreeMap<(usize, String), u64>>,
+    /// What each client wrote just now.
+    wrote: Vec<Option<(usize, String)>>,
     /// What each client last saw of the accounts of each keyspace.
     audited: Vec<BTreeMap<usize, Vec<Account>>>,
     pub(crate) waiting: BTreeMap<u64, Waiting>,
@@ -179,6 +181,7 @@ impl Clients {
             value_bytes: plan.value_bytes,
             keyed: vec![None; all],
             known: vec![BTreeMap::new(); all],
+            wrote: vec![None; all],
             audited: vec![BTreeMap::new(); all],
             waiting: BTreeMap::new(),
             sessions: Sessions::new(all),
@@ -214,6 +217,13 @@ impl Clients {
     pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
         let keyspace = self.dice.below(PLAIN as u64) as usize;
         let node = NodeId(self.dice.below(nodes));
+        // Who reads elsewhere what it just wrote is the first to miss it.
+        if let Some((keyspace, key)) = self.wrote[client].take()
+            && self.dice.chance(300)
+        {
+            let (wish, timeout_ms) = (Wish::One(Action::Read { key }), self.dice.pick(&[100, 500, 2_000]));
+            return self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None);
+        }
         // A transaction is of one shard.
         let transactions = self.transactions && keyspace != SHARDED;
         let number = self.dice.below(self.keys + u64::from(transactions));
@@ -433,6 +443,9 @@ impl Clients {
     }
 
     fn learn(&mut self, waiting: &Waiting, key: &str, completion: &Completion) {
+        if matches!(completion, Completion::Ok(Answer::Written { .. })) {
+            self.wrote[waiting.client] = Some((waiting.keyspace, key.to_string()));
+        }
         let revision = match completion {
             Completion::Ok(Answer::Read { revision, .. } | Answer::Written { revision }) => {
                 revision.unwrap_or(0)
