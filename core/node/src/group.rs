@@ -67,6 +67,8 @@ pub(crate) struct Reads {
     pub waiting: Vec<u64>,
     /// Wait for a majority to confirm a ReadIndex: by its number, when it was asked, and who waits.
     pub asked: BTreeMap<u64, (u64, Vec<u64>)>,
+    /// When a late one was last asked once more.
+    pub repeated_ms: u64,
     /// Wait for the state to reach an index.
     pub confirmed: VecDeque<Confirmed>,
 }

@@ -22,7 +22,7 @@ use crate::{
 const PROPOSE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// ReadIndex rounds under way per group. Reads that come meanwhile share the next round.
 const READ_ROUNDS_MAX: usize = 8;
-/// Age at which an unconfirmed ReadIndex is asked again under a new number.
+/// Age at which an unconfirmed ReadIndex is asked once more under a new number.
 const READ_RETRY_MS: u64 = 300;
 /// Reads answered by their deadline, such as while a full disk holds up applying, that may be kept
 /// beside those that still wait.
@@ -181,13 +181,7 @@ impl Node {
         if group.reads.len() > 2 * self.requests.len() + READS_ANSWERED_MAX {
             group.reads.keep(|id| self.requests.get(id).is_some());
         }
-        let late = |(asked_ms, _): &(u64, Vec<u64>)| now.mono_ms >= asked_ms + READ_RETRY_MS;
-        let expired: Vec<u64> =
-            group.reads.asked.iter().filter(|(_, asked)| late(asked)).map(|(id, _)| *id).collect();
-        for read in expired {
-            let (_, ids) = group.reads.asked.remove(&read).expect("its number was just listed");
-            group.reads.waiting.extend(ids);
-        }
+        self.repeat_late_read(now, group);
         self.read_by_lease(now, group);
         if group.reads.waiting.is_empty() || group.reads.asked.len() >= READ_ROUNDS_MAX {
             return;
@@ -203,6 +197,18 @@ impl Node {
                     self.requests.retry(id, 0);
                 }
             }
+        }
+    }
+
+    /// A round that is late may have been lost, or its majority is slow. Another one is begun, whose confirmation is one
+    /// of those before it too; should theirs come first, it counts.
+    fn repeat_late_read(&mut self, now: Now, group: &mut Group) {
+        let newest_ms = group.reads.asked.values().map(|(asked_ms, _)| *asked_ms).max();
+        let Some(newest_ms) = newest_ms.map(|newest_ms| newest_ms.max(group.reads.repeated_ms)) else {
+            return;
+        };
+        if now.mono_ms >= newest_ms + READ_RETRY_MS && group.raft.read_index(now.mono_ms).is_ok() {
+            group.reads.repeated_ms = now.mono_ms;
         }
     }
 
