@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use keyspace::{Command, Fence, IdempotencyKey, Outcome, Query, QueryAnswer, Txn};
 use storage::{CheckpointDone, CheckpointJob, InstallDone, InstallJob, ReclaimDone, ReclaimJob};
 use types::{
-    ClusterId, ErrorCode, GroupId, Limits, NodeId, Problem, Receipt, Role, SessionToken, WriteBatch,
+    ClusterId, ErrorCode, GroupId, Limits, NodeId, Problem, Receipt, Role, SessionToken, Timing, WriteBatch,
     WriteSeq,
     contract::{Ack, Read},
 };
@@ -15,26 +15,6 @@ use crate::acquire::{Acquire, Acquired};
 use crate::catalog::{CatalogAnswer, CatalogOp};
 use crate::lost::{LostAnswer, LostOp};
 use crate::watch::{WatchEvent, WatchRequest};
-
-/// How fast a node's clocks run, in milliseconds and ticks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// Length of one tick: the driver sends [`Input::Tick`] this often.
-    pub tick_ms: u64,
-    /// Ticks between a leader's heartbeats.
-    pub heartbeat_ticks: u64,
-    /// Ticks without a leader before a follower campaigns; randomized between this and twice this.
-    pub election_ticks: u64,
-    /// A request that has found no leader for this long is refused with `NO_QUORUM`, if its deadline
-    /// is not sooner.
-    pub no_quorum_after_ms: u64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing { tick_ms: 20, heartbeat_ticks: 3, election_ticks: 20, no_quorum_after_ms: 2_500 }
-    }
-}
 
 /// Who a node is and how it behaves.
 #[derive(Clone, Debug)]

@@ -43,10 +43,10 @@ mod writes;
 pub use acquire::{Acquire, Acquired, Under, leave, proclaim};
 pub use api::{
     CLIENT_BYTES_MAX, Fatal, Input, NodeConfig, NodeEvent, Op, Options, Output, Reply, ReplyBody, Request,
-    Timing,
 };
 pub use catalog::{Altered, CatalogAnswer, CatalogOp, KeyspaceInfo};
 pub use early::is_unconditional;
 pub use node::{META_NAME, Node};
 pub use status::{GroupStatus, NodeStatus, ReplicaStatus};
+pub use types::Timing;
 pub use watch::{WatchEvent, WatchRequest};

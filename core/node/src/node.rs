@@ -358,6 +358,7 @@ impl Node {
         NodeStatus {
             node: self.config.node,
             members: self.config.members.clone(),
+            timing: self.config.timing,
             groups: self.groups.values().map(|group| self.group_status(now, group)).collect(),
             pending_requests: self.requests.len() as u64,
             disk_has_space: self.entries_accepted,

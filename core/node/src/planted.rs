@@ -63,9 +63,14 @@ impl Node {
         }
     }
 
-    /// Whether a node with a bug lets go of early writes without listing them.
+    /// Whether a node has this bug, such as letting go of early writes without listing them.
     pub(crate) fn planted_forgets(&self, at: Planted) -> bool {
         self.config.planted == Some(at)
+    }
+
+    /// Since when a node with a bug takes notice that it knows no leader.
+    pub(crate) fn planted_leaderless(&self, since_ms: Option<u64>) -> Option<u64> {
+        since_ms.filter(|_| self.config.planted != Some(Planted::RefusesAtDeadline))
     }
 
     /// When a leader with a bug begins to count the time of leases, and of which.

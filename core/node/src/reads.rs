@@ -45,6 +45,10 @@ impl Node {
         let (applied, staleness_ms) = self.planted_read(applied, staleness_ms);
         match self.read_level(waiting) {
             Read::Strong => Reading::Leader,
+            #[cfg(feature = "planted")]
+            Read::Eventual if self.planted_forgets(raft_group::Planted::EventualNeedsLeader) => {
+                Reading::Leader
+            }
             Read::Eventual => Reading::Here(Guarantee::Eventual),
             Read::Causal if waiting.request.options.session.seen(group.id) <= applied => {
                 Reading::Here(Guarantee::Causal)

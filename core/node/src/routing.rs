@@ -1,6 +1,6 @@
 //! From a request to its leader and back: local, forwarded, or refused with the reason.
 
-use types::{Applied, GroupId, Guarantee, NodeId, Now, Problem, Role, contract::Read};
+use types::{Applied, FORWARD_SILENCE_MS, GroupId, Guarantee, NodeId, Now, Problem, Role, contract::Read};
 use wire::{
     PeerBody, PeerMessage,
     message::{Forward, ForwardReply, RaftKind},
@@ -158,6 +158,8 @@ impl Node {
     fn refuse_if_leaderless(&mut self, now: Now, id: u64, group: GroupId) {
         let since = self.groups.get(&group).and_then(|group| group.leaderless_since_ms);
         let limit_ms = self.config.timing.no_quorum_after_ms;
+        #[cfg(feature = "planted")]
+        let since = self.planted_leaderless(since);
         if since.is_some_and(|since| now.mono_ms >= since + limit_ms)
             && let Some(waiting) = self.requests.get(id)
         {
@@ -436,8 +438,5 @@ fn without_own(request: &Request, group: GroupId) -> Request {
     Request { options: Options { session, ..request.options.clone() }, ..request.clone() }
 }
 
-/// Silence after which a forwarded read, or write under an idempotency key, is sent again; twice as long
-/// after each further try, so that a leader that is merely slow is not buried.
-const FORWARD_SILENCE_MS: u64 = 1_000;
 /// Longest time that a forwarded request may wait here, whatever its sender says.
 const FORWARD_TIMEOUT_MS_MAX: u64 = 60_000;

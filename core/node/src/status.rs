@@ -1,7 +1,7 @@
 //! What a node knows of itself, for `status`, metrics and the simulator's checks.
 
 use serde::Serialize;
-use types::{GroupId, Hlc, NodeId, Role};
+use types::{GroupId, Hlc, NodeId, Role, Timing};
 
 /// One node's view of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -10,6 +10,8 @@ pub struct NodeStatus {
     pub node: NodeId,
     /// All members.
     pub members: Vec<NodeId>,
+    /// Its speeds.
+    pub timing: Timing,
     /// Every group it hosts, meta first.
     pub groups: Vec<GroupStatus>,
     /// Client requests waiting.

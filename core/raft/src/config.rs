@@ -63,6 +63,10 @@ pub enum Planted {
     LeaseOutlastsRefusal,
     /// A leader goes by its lease while another node was told to campaign.
     LeaseOutlivesHandOver,
+    /// A node that knows no leader lets requests wait until their deadline. A bug of the node's.
+    RefusesAtDeadline,
+    /// Eventual reads are sent to the leader. A bug of the node's.
+    EventualNeedsLeader,
     /// Fences are not checked as entries are applied. A bug of the node's.
     StaleFenceAccepted,
     /// The first of several operations on a value counts nothing: the second is done on the value as it stood before.

@@ -9,10 +9,12 @@ pub mod error;
 pub mod ids;
 pub mod lease;
 pub mod limits;
+pub mod plan;
 pub mod receipt;
 pub mod session;
 pub mod shard;
 pub mod time;
+pub mod timing;
 
 pub use clock::{Hlc, HybridClock};
 pub use contract::Contract;
@@ -25,3 +27,4 @@ pub use receipt::{Acks, Degraded, Guarantee, ReadLease, Receipt, Role};
 pub use session::SessionToken;
 pub use shard::{has_tag, shard_of};
 pub use time::Now;
+pub use timing::{FORWARD_SILENCE_MS, Timing};

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, IsTerminal},
+    path::Path,
 };
 
 use bytes::Bytes;
@@ -265,17 +266,40 @@ impl Difference {
     }
 }
 
+/// The contracts of a file, by keyspace.
+///
+/// # Errors
+/// If it cannot be read, or makes no sense.
+pub fn read_contracts(path: &Path) -> Result<BTreeMap<String, Contract>, Failure> {
+    let shown = path.display();
+    let text =
+        fs::read_to_string(path).map_err(|error| Failure::error(format!("cannot read {shown}: {error}")))?;
+    let file: ContractsFile = toml::from_str(&text).map_err(|error| {
+        Failure::usage(format!("{shown}: {error}")).next("`quorate apply --help` shows an example")
+    })?;
+    Ok(file.keyspaces)
+}
+
+/// The contracts of a cluster, by keyspace.
+///
+/// # Errors
+/// If no node answers with them.
+pub async fn contracts(client: &Client) -> Result<BTreeMap<String, Contract>, Failure> {
+    let found = get(client, "").await?;
+    let keyspaces = found["keyspaces"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let named = keyspaces.iter().map(|keyspace| {
+        let name = keyspace["name"].as_str().unwrap_or_default().to_owned();
+        Ok((name, contract_of(&keyspace["contract"])?))
+    });
+    named.collect()
+}
+
 /// Runs `quorate apply`.
 ///
 /// # Errors
 /// If the file makes no sense, a field differs that never changes, or the cluster refuses.
 pub async fn apply(args: &Apply, json: bool) -> Result<(), Failure> {
-    let shown = args.file.display();
-    let text = fs::read_to_string(&args.file)
-        .map_err(|error| Failure::error(format!("cannot read {shown}: {error}")))?;
-    let file: ContractsFile = toml::from_str(&text).map_err(|error| {
-        Failure::usage(format!("{shown}: {error}")).next("`quorate apply --help` shows an example")
-    })?;
+    let file = ContractsFile { keyspaces: read_contracts(&args.file)? };
     let client = args.connection.client()?;
     let difference = Difference::of(&file, &get(&client, "").await?)?;
     if json {

@@ -14,6 +14,7 @@ mod leases;
 mod locks;
 mod lost;
 mod output;
+mod plan;
 mod server_command;
 mod status;
 mod tree;
@@ -66,6 +67,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::List(args) => commands::list(args, json).await,
         Command::Keyspace(args) => keyspaces::run(args.command, json).await,
         Command::Apply(args) => keyspaces::apply(&args, json).await,
+        Command::Plan(args) => plan::run(args, json).await,
         Command::Txn(args) => txn::run(args, json).await,
         Command::Watch(args) => watch::run(args, json).await,
         Command::Compact(args) => watch::compact(args, json).await,

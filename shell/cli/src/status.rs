@@ -56,6 +56,17 @@ pub async fn run(connection: &Connection, json: bool) -> Result<(), Failure> {
 
 /// Asks every endpoint. If none are named, the development cluster is asked how many it has.
 async fn look(connection: &Connection) -> Result<Overview, Failure> {
+    let (endpoints, answers) = ask_all(connection).await?;
+    Ok(overview(&connection.keyspace, &endpoints, answers))
+}
+
+/// Every endpoint, and what each answers.
+///
+/// # Errors
+/// If an endpoint is malformed.
+pub async fn ask_all(
+    connection: &Connection,
+) -> Result<(Vec<Endpoint>, Vec<Result<Value, CallError>>), Failure> {
     let client = connection.client()?;
     let mut endpoints = client.endpoints().to_vec();
     let mut answers = ask(&client, &endpoints).await;
@@ -66,7 +77,7 @@ async fn look(connection: &Connection) -> Result<Overview, Failure> {
         endpoints = in_range.map(|node| dev_endpoint(DEV_HTTP_PORT + node as u16)).collect();
         answers = ask(&client, &endpoints).await;
     }
-    Ok(overview(&connection.keyspace, &endpoints, answers))
+    Ok((endpoints, answers))
 }
 
 /// Asks these endpoints at the same time; answers in their order.

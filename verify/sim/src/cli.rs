@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::{
     failure::{Failure, Verdict},
+    lab,
     runner::{Extras, Summary, run_seed, run_seeds},
     world::{Options, Until},
 };
@@ -33,6 +34,9 @@ struct Arguments {
     /// With --replay: stop before this event (`12345`) or virtual time (`2.5s`).
     #[arg(long, value_name = "STEP|TIME", value_parser = parse_until, requires = "replay")]
     until: Option<Until>,
+    /// Not random worlds, but experiments: hold the planner's predictions against what happens, one case per seed.
+    #[arg(long, conflicts_with_all = ["replay", "meta", "json"])]
+    plans: bool,
     /// Run every seed twice and compare the traces.
     #[arg(long)]
     meta: bool,
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         planted: arguments.planted,
     };
     let ended = match arguments.replay {
+        _ if arguments.plans => Ok(plans(&arguments.seeds, &options)),
         Some(seed) => replay(seed, &options, arguments.trace.as_deref()),
         None => many(&arguments, &options),
     };
@@ -106,6 +111,27 @@ pub fn main() -> ExitCode {
         eprintln!("sim: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// Confirms predictions.
+fn plans(seeds: &Range<u64>, options: &Options) -> ExitCode {
+    let (mut counts, mut failed) = (lab::Confirmed::new(), 0);
+    for seed in seeds.clone() {
+        match lab::confirm(&lab::any(seed), options) {
+            Ok(confirmed) => {
+                confirmed.into_iter().for_each(|(kind, more)| *counts.entry(kind).or_default() += more)
+            }
+            Err(reason) => {
+                failed += 1;
+                println!("seed {seed} FAILED: {reason}");
+            }
+        }
+    }
+    for (kind, count) in &counts {
+        println!("  {count:>10} {kind}");
+    }
+    println!("{} experiments as predicted, {failed} not", seeds.end - seeds.start - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(seed: u64, options: &Options, trace: Option<&std::path::Path>) -> io::Result<ExitCode> {

@@ -90,7 +90,7 @@ impl World {
         self.input(node, input).or_else(|stop| self.on_stop(node, stop))
     }
 
-    fn now(&self, node: NodeId) -> Now {
+    pub(crate) fn now(&self, node: NodeId) -> Now {
         self.hosts[node.0 as usize].clock.now(self.now_us)
     }
 
@@ -164,6 +164,7 @@ impl World {
                 self.hosts[node.0 as usize].durable.retain(&first_needed);
             }
             Output::Reply { token, result } => self.on_reply(node, token, result).map_err(Stop::Broken)?,
+            Output::Watch { token, event } if self.book.owns(token) => self.book.on_watch(token, event),
             Output::Watch { token, event } => {
                 self.on_watch_event(node, token, &event).map_err(Stop::Broken)?;
             }
@@ -257,6 +258,10 @@ impl World {
             Err(problem) => {
                 self.note(format_args!("node {node} answers {token}: {problem} ({:?})", problem.applied))
             }
+        }
+        if self.book.owns(token) {
+            self.book.on_reply(self.now_us, token, result);
+            return Ok(());
         }
         if Watchers::owns(token) {
             return self.on_watcher_reply(token, &result);

@@ -112,6 +112,11 @@ impl Queue {
         self.events.insert((at_us, self.scheduled), event);
     }
 
+    /// When the next event is due.
+    pub fn next_us(&self) -> Option<u64> {
+        self.events.first_key_value().map(|((at_us, _), _)| *at_us)
+    }
+
     /// The next event and its time.
     pub fn pop(&mut self) -> Option<(u64, Event)> {
         self.events.pop_first().map(|((at_us, _), event)| (at_us, event))

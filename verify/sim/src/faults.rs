@@ -14,7 +14,7 @@ use crate::{
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     /// Killed; what was written stays.
     Kill,
     /// Power is lost between two disk operations.
@@ -234,7 +234,7 @@ impl World {
     }
 
     /// Ends a process, if one runs: its requests are lost, its peers notice.
-    fn end(&mut self, node: NodeId, end: End) -> bool {
+    pub(crate) fn end(&mut self, node: NodeId, end: End) -> bool {
         if self.hosts[node.0 as usize].process.is_none() {
             return false;
         }

@@ -26,6 +26,7 @@ mod holders;
 mod host;
 mod judge;
 mod keyed;
+pub mod lab;
 mod network;
 mod oracle;
 mod past;

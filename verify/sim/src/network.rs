@@ -31,13 +31,22 @@ pub struct Network {
     blocked: BTreeSet<(NodeId, NodeId)>,
     /// Nodes that everything reaches so much later.
     late: BTreeMap<NodeId, u64>,
+    /// By how much every frame to and from a node comes later than usual, in microseconds.
+    slow: BTreeMap<NodeId, u64>,
 }
 
 impl Network {
     /// All links work.
     pub fn new(mut dice: Dice, plan: NetworkPlan) -> Network {
         let features = dice.pick(&[Features::NONE, Features::ALL]);
-        Network { dice, plan, features, blocked: BTreeSet::new(), late: BTreeMap::new() }
+        Network {
+            dice,
+            plan,
+            features,
+            blocked: BTreeSet::new(),
+            late: BTreeMap::new(),
+            slow: BTreeMap::new(),
+        }
     }
 
     /// Packs messages of one sender to one receiver into frames and says after how long each arrives;
@@ -50,6 +59,7 @@ impl Network {
         counts: &mut Counts,
     ) -> Vec<(u64, Frame)> {
         let mut arriving = Vec::new();
+        let slow_us: u64 = [from, to].iter().filter_map(|node| self.slow.get(node)).sum();
         for bytes in self.pack(messages) {
             counts.frames += 1;
             if self.blocked.contains(&(from, to)) {
@@ -71,7 +81,7 @@ impl Network {
                     counts.add("network_corrupted", 1);
                 }
                 let late_us = self.late.get(&to).copied().unwrap_or(0);
-                arriving.push((late_us + self.delay(counts), frame));
+                arriving.push((late_us + self.delay(counts) + slow_us, frame));
             }
         }
         arriving
@@ -100,10 +110,16 @@ impl Network {
         self.late.insert(node, late_us);
     }
 
+    /// From now on frames to and from the node come so much later.
+    pub fn slow_down(&mut self, node: NodeId, by_us: u64) {
+        self.slow.insert(node, by_us);
+    }
+
     /// From now on every message arrives, once, whole and soon.
     pub fn heal(&mut self) {
         self.blocked.clear();
         self.late.clear();
+        self.slow.clear();
         self.plan.loss_per_mille = 0;
         self.plan.duplicate_per_mille = 0;
         self.plan.reorder_per_mille = 0;
@@ -111,6 +127,9 @@ impl Network {
     }
 
     fn delay(&mut self, counts: &mut Counts) -> u64 {
+        if self.plan.in_order {
+            return self.plan.latency_us;
+        }
         let usual = self.plan.latency_us / 2 + self.dice.delay_us(self.plan.latency_us / 2);
         if self.dice.chance(self.plan.reorder_per_mille) {
             counts.add("network_reordered", 1);

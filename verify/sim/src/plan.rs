@@ -139,6 +139,8 @@ pub struct NetworkPlan {
     pub reorder_per_mille: u64,
     /// Frames with a flipped bit.
     pub corrupt_per_mille: u64,
+    /// Every frame takes the same time, so that none is overtaken: what one connection does.
+    pub in_order: bool,
 }
 
 /// A world, before anything happened in it.
@@ -219,6 +221,7 @@ impl Plan {
                 duplicate_per_mille: duplicate,
                 reorder_per_mille: reorder,
                 corrupt_per_mille: corrupt,
+                in_order: false,
             },
             write_us: dice.pick(&[150, 1_000, 5_000]),
             job_us: dice.pick(&[2_000, 20_000, 100_000]),

@@ -16,6 +16,7 @@ use crate::{
     finale::Stage,
     host::Host,
     judge,
+    lab::Book,
     network::{Frame, Network},
     oracle::Oracle,
     plan::{CONFIGURED, KEYSPACES, MS, Plan, SECOND},
@@ -88,6 +89,8 @@ pub struct World {
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
     pub(crate) stage: Stage,
+    /// What experiments were told.
+    pub(crate) book: Book,
     cluster: ClusterId,
 }
 
@@ -119,6 +122,11 @@ impl World {
     fn new(seed: u64, options: &Options) -> World {
         let mut dice = Dice::new(seed);
         let plan = Plan::draw(&mut dice);
+        World::of_plan(seed, dice, plan, options)
+    }
+
+    /// A world of this plan, in which nothing has happened yet.
+    pub(crate) fn of_plan(seed: u64, mut dice: Dice, plan: Plan, options: &Options) -> World {
         let mut cluster = [0; 16];
         cluster[..8].copy_from_slice(&seed.to_le_bytes());
         let mut trace = Trace::new(options.keep_trace);
@@ -142,6 +150,7 @@ impl World {
             counts: Counts::default(),
             trace,
             stage: Stage::Chaos,
+            book: Book::default(),
             cluster: ClusterId(cluster),
             plan,
         }
@@ -172,11 +181,16 @@ impl World {
             if stop {
                 return Ok(Verdict::Stopped);
             }
-            self.now_us = at_us;
-            self.counts.events += 1;
-            self.handle(event)?;
+            self.happen(at_us, event)?;
         }
         judge::judge(&self.clients.histories, &mut self.counts)
+    }
+
+    /// An event's time has come.
+    pub(crate) fn happen(&mut self, at_us: u64, event: Event) -> Result<(), Broken> {
+        self.now_us = at_us;
+        self.counts.events += 1;
+        self.handle(event)
     }
 
     fn handle(&mut self, event: Event) -> Result<(), Broken> {

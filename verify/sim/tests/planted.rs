@@ -5,7 +5,7 @@
 #![cfg(feature = "planted")]
 
 use raft_group::Planted;
-use sim::{Options, Promise, run_seed, run_seeds, runner::Extras};
+use sim::{Options, Promise, lab, run_seed, run_seeds, runner::Extras};
 
 const SEEDS: u64 = 1_000;
 
@@ -251,4 +251,36 @@ fn carrying_out_repeated_operations_is_caught() {
     let caught_by = ["revisions_follow_the_log", "sums_are_of_their_marks", "one_answer_per_key"];
     assert!(caught_by.contains(&invariant), "{invariant}");
     passes_without(seed);
+}
+
+/// Holds the planner's predictions against nodes with a bug: answers where they first differ.
+fn catch_by_plan(planted: Planted) -> String {
+    let options = Options { planted: Some(planted), ..Options::default() };
+    let found =
+        (0..50).find_map(|seed| lab::confirm(&lab::any(seed), &options).err().map(|told| (seed, told)));
+    let (seed, told) = found.unwrap_or_else(|| panic!("{planted:?} was not caught"));
+    println!("{planted:?} caught in experiment {seed}: {told}");
+    lab::confirm(&lab::any(seed), &Options::default()).expect("without the bug it is as predicted");
+    told
+}
+
+/// Nothing hangs, and no promise between nodes is broken: but refusals come later than the planner says.
+#[test]
+fn refusing_at_the_deadline_alone_is_caught() {
+    let told = catch_by_plan(Planted::RefusesAtDeadline);
+    assert!(told.contains("NO_QUORUM") || told.contains("after"), "{told}");
+}
+
+/// A side without a leader should serve them; no other oracle misses that.
+#[test]
+fn refusing_eventual_reads_without_a_leader_is_caught() {
+    let told = catch_by_plan(Planted::EventualNeedsLeader);
+    assert!(told.contains("read eventual"), "{told}");
+}
+
+/// A build that takes a replica for fresh serves bounded reads for longer than the planner says.
+#[test]
+fn serving_bounded_reads_for_too_long_is_caught_by_the_planner() {
+    let told = catch_by_plan(Planted::FreshByHearsay);
+    assert!(told.contains("bounded"), "{told}");
 }

@@ -1,10 +1,15 @@
-//! What a contract means when something fails, in plain words and exact numbers.
+//! What a contract means when something fails, in plain words and exact numbers: those of the planner ([`crate::plan`]),
+//! asked about one failure, two failures, and one slow node.
 
 use serde::Serialize;
 
 use crate::limits::READ_LEASE_DRIFT;
 
 use super::{Ack, Contract, OnPartition, Read, Replication};
+use crate::{
+    NodeId,
+    plan::{self, Asked, Budget, Case, Faults, Outcome},
+};
 
 /// What happens under failures. `f = floor((n - 1) / 2)` of `n` replicas may fail and a majority is left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,14 +38,16 @@ impl Contract {
     /// What happens on failures, in a cluster of this many nodes.
     pub fn explain(&self, nodes: u32) -> Explanation {
         let replicas = self.replicas.unwrap_or(nodes).max(1);
-        let majority = replicas / 2 + 1;
-        let survived = (replicas - 1) / 2;
-        let size = Size { replicas, majority, survived };
+        let size = self.planned(replicas, &Faults::default(), |case| Size {
+            replicas,
+            majority: case.reach().majority() as u32,
+            budget: case.budget(),
+        });
         Explanation {
             replicas,
-            majority,
-            failures_survived: survived,
-            failures_survived_with_one_slow: survived.saturating_sub(1),
+            majority: size.majority,
+            failures_survived: size.survived(),
+            failures_survived_with_one_slow: size.budget.majority_with_one_slow.unwrap_or(0),
             one_failure: self.failures(1, size),
             two_failures: self.failures(2, size),
             partition: self.partition(size),
@@ -49,26 +56,37 @@ impl Contract {
         }
     }
 
+    fn planned<T>(&self, replicas: u32, faults: &Faults, look: impl FnOnce(&Case<'_>) -> T) -> T {
+        plan::of_size(replicas, *self, faults, look)
+    }
+
     fn failures(&self, down: u32, size: Size) -> String {
-        let Size { replicas, majority, survived } = size;
+        let Size { replicas, majority, .. } = size;
         if down > replicas {
             return format!("There is only {replicas} replica.");
         }
         let left = replicas - down;
+        // All nodes are alike: those with the lowest numbers fail.
+        let faults = Faults { lost: (0..u64::from(down)).map(NodeId).collect(), ..Faults::default() };
+        let survivor = NodeId(u64::from(replicas) - 1);
+        let (goes_on, serves_all, may_lose) = self.planned(replicas, &faults, |case| {
+            let all = case.outcome(survivor, Asked::Write(Ack::All));
+            (!case.reach().leaders().who.is_empty(), all.is_served(), plan::loss(case, self.ack).possible)
+        });
         if self.on_partition == OnPartition::Accept {
             return match left {
                 0 => "Nothing is served until a replica is back.".into(),
                 _ => format!("The {left} left go on serving reads and writes; those that are back catch up."),
             };
         }
-        if down > survived && left > 0 && self.on_partition == OnPartition::Degrade {
+        if !goes_on && left > 0 && self.on_partition == OnPartition::Degrade {
             return format!(
                 "{left} of {replicas} replicas are no majority ({majority} are). After {} ms the {left} left serve reads \
                  labelled with their age, and take writes as provisional.",
                 self.degrade_after_ms.unwrap_or(super::DEGRADE_AFTER_MS_DEFAULT)
             );
         }
-        if down > survived {
+        if !goes_on {
             let back = majority - left;
             return format!(
                 "It stops: {left} of {replicas} replicas are no majority ({majority} are). Requests are refused \
@@ -84,12 +102,14 @@ impl Contract {
                 " There is no leader whose failure could cause a pause."
             }
         };
-        let loss = match self.ack {
-            Ack::Quorum | Ack::All => " No acknowledged write is lost.",
-            Ack::None | Ack::Leader => " Writes acknowledged before a majority had them may be lost.",
+        let loss = match may_lose {
+            false => " No acknowledged write is lost.",
+            true => " Writes acknowledged before a majority had them may be lost.",
         };
         let all = match self.ack {
-            Ack::All => " Writes wait, or fail at their deadline: ack = all needs every replica.",
+            Ack::All if !serves_all => {
+                " Writes wait, or fail at their deadline: ack = all needs every replica."
+            }
             _ => "",
         };
         format!(
@@ -129,14 +149,24 @@ impl Contract {
     }
 
     fn slow(&self, size: Size) -> String {
-        let Size { replicas, majority, survived } = size;
+        let Size { replicas, majority, .. } = size;
         if replicas == 1 {
             return "Every request is as slow as the one replica.".into();
         }
-        if self.ack == Ack::All {
+        // All nodes are alike: another leads, or the slow one does.
+        let faults = Faults { slow: [(NodeId(0), 1)].into(), ..Faults::default() };
+        let write = Asked::Write(self.ack);
+        let added_ms = self.planned(replicas, &faults, |case| {
+            let led_by = |leader| Case { leader: Some(leader), ..case.clone() }.outcome(leader, write);
+            match led_by(NodeId(1)) {
+                Outcome::Served { added_ms_min, .. } => added_ms_min,
+                _ => 0,
+            }
+        });
+        if added_ms > 0 && self.ack == Ack::All {
             return "Every write is as slow as the slow replica: ack = all waits for it.".into();
         }
-        if survived == 0 {
+        if size.survived() == 0 {
             return format!(
                 "Every write is as slow as the slow replica: all {replicas} are needed for a majority."
             );
@@ -145,7 +175,7 @@ impl Contract {
             Replication::Raft => " A slow leader slows every request for as long as it leads.",
             Replication::Paxos | Replication::Leaderless => "",
         };
-        let left = survived - 1;
+        let left = size.budget.majority_with_one_slow.unwrap_or(0);
         format!(
             "A slow replica delays nothing while the {majority} fastest answer.{leader} While one is slow, the budget \
              is one less: {left} more can fail before requests become as slow as it is."
@@ -153,7 +183,7 @@ impl Contract {
     }
 
     fn notes(&self, size: Size) -> Vec<String> {
-        let Size { replicas, survived, .. } = size;
+        let (replicas, survived) = (size.replicas, size.survived());
         let mut notes = Vec::new();
         if replicas > 1 && replicas % 2 == 0 {
             notes.push(format!(
@@ -199,5 +229,12 @@ impl Contract {
 struct Size {
     replicas: u32,
     majority: u32,
-    survived: u32,
+    budget: Budget,
+}
+
+impl Size {
+    /// Replicas that may fail while a majority is left.
+    fn survived(&self) -> u32 {
+        self.budget.majority.unwrap_or(0)
+    }
 }

@@ -7,6 +7,7 @@ mod data;
 mod keyspace;
 mod lease;
 mod lost;
+mod plan;
 mod style;
 mod txn;
 pub mod value;
@@ -24,6 +25,7 @@ pub use lease::{
     Proclaim, Resign, Running,
 };
 pub use lost::LostWrites;
+pub use plan::Plan;
 pub use txn::Txn;
 pub use value::ValueArgs;
 pub use watch::{Compact, Watch};
@@ -77,6 +79,8 @@ pub enum Command {
     Keyspace(KeyspaceArgs),
     /// Create the keyspaces that a file of contracts names.
     Apply(Apply),
+    /// Predict what happens when nodes are lost, cut off or slow, and what is left to lose.
+    Plan(Plan),
     /// Compare keys, then do one of two lists of operations, all at once.
     Txn(Txn),
     /// Print every change of a key, or of all keys of a prefix, as it happens.

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use node::{GroupStatus, NodeStatus};
 use serde::Serialize;
-use types::{Hlc, NodeId, Role};
+use types::{Hlc, NodeId, Role, Timing};
 
 use super::{AppState, HttpProblem};
 use crate::config::{KEYSPACE_DEFAULT, Member};
@@ -27,6 +27,7 @@ pub(super) struct Status {
     disk_has_space: bool,
     hlc: Hlc,
     hlc_refused: u64,
+    timing: Timing,
     members: Vec<Listed>,
     groups: Vec<GroupStatus>,
 }
@@ -62,6 +63,7 @@ pub(super) async fn status(State(state): State<AppState>) -> Result<Json<Status>
         disk_has_space: status.disk_has_space,
         hlc: status.hlc,
         hlc_refused: status.hlc_refused,
+        timing: status.timing,
         members: status.members.iter().map(|id| listed(*id, own(*id), &state)).collect(),
         groups: status.groups,
     }))

@@ -206,8 +206,18 @@ fn status() -> Value {
         ("disk_has_space", boolean()),
         ("hlc", text()),
         ("hlc_refused", number()),
+        ("timing", timing()),
         ("members", list(reference("Member"))),
         ("groups", list(reference("Group"))),
+    ])
+}
+
+fn timing() -> Value {
+    object(&[
+        ("tick_ms", number()),
+        ("heartbeat_ticks", number()),
+        ("election_ticks", number()),
+        ("no_quorum_after_ms", number()),
     ])
 }
 
