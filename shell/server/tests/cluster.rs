@@ -51,6 +51,12 @@ fn configs(directory: &Path) -> Vec<ServerConfig> {
         .collect()
 }
 
+/// The term of the keyspace `default` at a node.
+async fn term(node: &support::Running) -> u64 {
+    let status: Value = reqwest::get(node.url("/v1/status")).await.unwrap().json().await.unwrap();
+    status["term"].as_u64().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_node_may_be_asked_and_a_minority_refuses_promptly() {
     let directory = tempfile::tempdir().unwrap();
@@ -75,6 +81,7 @@ async fn any_node_may_be_asked_and_a_minority_refuses_promptly() {
 
     // Far more at once than the queue to the leader holds, through every node: each is answered by its
     // turn, written or surely not, and none is lost on the way to the leader.
+    let before = term(&nodes[0]).await;
     let mut large = tokio::task::JoinSet::new();
     for number in 0..120 {
         let url = nodes[number % 3].url(&format!("/v1/keyspaces/default/keys/large{number}"));
@@ -82,7 +89,9 @@ async fn any_node_may_be_asked_and_a_minority_refuses_promptly() {
         large.spawn(async move { put.send().await.unwrap().status().as_u16() });
     }
     let statuses = large.join_all().await;
-    assert!(statuses.iter().all(|status| [201, 429].contains(status)), "{statuses:?}");
+    // A machine so busy that the leader is not heard in time elects another: what it was working on ends as unknown.
+    let answers: &[u16] = if term(&nodes[0]).await == before { &[201, 429] } else { &[201, 429, 503] };
+    assert!(statuses.iter().all(|status| answers.contains(status)), "{statuses:?}");
     assert!(statuses.contains(&201), "{statuses:?}");
 
     let [first, second, third] = nodes;
