@@ -9,6 +9,7 @@ mod client;
 mod commands;
 mod dev;
 mod failure;
+mod judge;
 mod keyspaces;
 mod leases;
 mod locks;
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
         Err(error) => return not_parsed(&error),
     };
     let json = cli.json;
+    if let Command::Check(args) = &cli.command {
+        return judge::run(args, json);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from(error).report(json),
@@ -83,6 +87,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             Some(BenchCommand::Failover(args)) => bench::failover::run(args, json).await,
             None => bench::run(args, json).await,
         },
+        Command::Check(_) => unreachable!("needs no runtime, and has exit codes of its own"),
         Command::Explain(args) => commands::explain(&args, json),
         Command::Version => {
             commands::version(json);

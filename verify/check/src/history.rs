@@ -145,13 +145,54 @@ pub enum EventError {
     Completion(&'static str),
 }
 
+/// Which process is doing what, and where in the history that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recorder {
+    open: BTreeMap<u64, OpId>,
+    events: usize,
+    time_us: u64,
+}
+
+impl Recorder {
+    /// Notes that a process begins operation `id`.
+    pub(crate) fn begin(&mut self, process: u64, time_us: u64, id: OpId) -> Result<Moment, EventError> {
+        if self.open.contains_key(&process) {
+            return Err(EventError::Busy { process });
+        }
+        let moment = self.moment(time_us)?;
+        self.open.insert(process, id);
+        Ok(moment)
+    }
+
+    /// Notes that a process completes its open operation.
+    pub(crate) fn end(&mut self, process: u64, time_us: u64) -> Result<Moment, EventError> {
+        self.open(process)?;
+        let moment = self.moment(time_us)?;
+        self.open.remove(&process);
+        Ok(moment)
+    }
+
+    /// The operation that a process has open.
+    pub(crate) fn open(&self, process: u64) -> Result<OpId, EventError> {
+        self.open.get(&process).copied().ok_or(EventError::Idle { process })
+    }
+
+    fn moment(&mut self, time_us: u64) -> Result<Moment, EventError> {
+        if time_us < self.time_us {
+            return Err(EventError::Time { from_us: self.time_us, to_us: time_us });
+        }
+        let moment = Moment { position: self.events, time_us };
+        self.events += 1;
+        self.time_us = time_us;
+        Ok(moment)
+    }
+}
+
 /// The operations of one run on one keyspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     ops: Vec<Op>,
-    open: BTreeMap<u64, OpId>,
-    events: usize,
-    time_us: u64,
+    recorder: Recorder,
 }
 
 impl History {
@@ -167,18 +208,14 @@ impl History {
 
     /// Time of the last event, in microseconds.
     pub fn last_time_us(&self) -> u64 {
-        self.time_us
+        self.recorder.time_us
     }
 
     /// Notes that a process asks, at `time_us`.
     pub fn invoke(&mut self, process: u64, time_us: u64, action: Action) -> Result<OpId, EventError> {
-        if self.open.contains_key(&process) {
-            return Err(EventError::Busy { process });
-        }
-        let invoked = self.moment(time_us)?;
         let id = OpId(self.ops.len());
+        let invoked = self.recorder.begin(process, time_us, id)?;
         self.ops.push(Op { id, process, action, invoked, completed: None });
-        self.open.insert(process, id);
         Ok(id)
     }
 
@@ -189,27 +226,16 @@ impl History {
         time_us: u64,
         completion: Completion,
     ) -> Result<OpId, EventError> {
-        let id = *self.open.get(&process).ok_or(EventError::Idle { process })?;
+        let id = self.recorder.open(process)?;
         check_completion(&self.ops[id.0].action, &completion).map_err(EventError::Completion)?;
-        let moment = self.moment(time_us)?;
+        let moment = self.recorder.end(process, time_us)?;
         self.ops[id.0].completed = Some((moment, completion));
-        self.open.remove(&process);
         Ok(id)
     }
 
     /// The operation that a process has not completed.
     pub fn open_op(&self, process: u64) -> Option<&Op> {
-        self.open.get(&process).map(|id| &self.ops[id.0])
-    }
-
-    fn moment(&mut self, time_us: u64) -> Result<Moment, EventError> {
-        if time_us < self.time_us {
-            return Err(EventError::Time { from_us: self.time_us, to_us: time_us });
-        }
-        let moment = Moment { position: self.events, time_us };
-        self.events += 1;
-        self.time_us = time_us;
-        Ok(moment)
+        self.recorder.open(process).ok().map(|id| &self.ops[id.0])
     }
 }
 

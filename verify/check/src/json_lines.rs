@@ -18,6 +18,10 @@ use crate::history::{Action, Answer, Completion, EventError, History};
 
 /// Longest line, in bytes; a longer one is no event of ours.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Longest text, in bytes.
+pub const TEXT_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Most events of a history: two of each operation that was answered.
+pub const EVENTS_MAX: usize = 2_000_000;
 
 /// Why a text is not a history.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,18 @@ pub enum ParseError {
     /// The line is too long.
     #[error("line {line} is longer than {LINE_BYTES_MAX} bytes")]
     Long {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// The text is too long.
+    #[error("line {line}: the history is longer than {TEXT_BYTES_MAX} bytes")]
+    Large {
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// There are too many events.
+    #[error("line {line}: the history has more than {EVENTS_MAX} events")]
+    Many {
         /// Which line, from 1.
         line: usize,
     },
@@ -54,9 +70,25 @@ pub enum ParseError {
     },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+impl ParseError {
+    /// A line that is no event.
+    pub(crate) fn syntax(line: usize, reason: impl ToString) -> ParseError {
+        ParseError::Syntax { line, reason: reason.to_string() }
+    }
+
+    /// A line that is not JSON, or other JSON. Its parser knows of one line alone.
+    pub(crate) fn json(line: usize, error: &serde_json::Error) -> ParseError {
+        let text = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let reason = text.strip_suffix(&place).unwrap_or(&text);
+        ParseError::syntax(line, format!("{reason} (column {})", error.column()))
+    }
+}
+
+/// What an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+pub(crate) enum Kind {
     Invoke,
     Ok,
     Fail,
@@ -74,7 +106,7 @@ enum Function {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line {
+pub(crate) struct Line {
     process: u64,
     #[serde(rename = "type")]
     kind: Kind,
@@ -104,29 +136,60 @@ fn present<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Option<String>
     Option::deserialize(source).map(Some)
 }
 
-impl History {
-    /// Reads a history. Memory is bounded by the text's size.
-    pub fn parse(mut text: impl BufRead) -> Result<History, ParseError> {
-        let mut history = History::new();
-        let mut bytes = Vec::new();
-        for line in 1.. {
-            bytes.clear();
-            (&mut text)
+/// The lines of a text that are not empty, within the limits.
+pub(crate) struct EventLines<R> {
+    text: R,
+    bytes: Vec<u8>,
+    line: usize,
+    events: usize,
+    read: usize,
+}
+
+impl<R: BufRead> EventLines<R> {
+    pub(crate) fn new(text: R) -> EventLines<R> {
+        EventLines { text, bytes: Vec::new(), line: 0, events: 0, read: 0 }
+    }
+
+    /// The next one and its number, from 1.
+    pub(crate) fn next(&mut self) -> Result<Option<(usize, &[u8])>, ParseError> {
+        loop {
+            self.line += 1;
+            let line = self.line;
+            self.bytes.clear();
+            (&mut self.text)
                 .take(LINE_BYTES_MAX as u64 + 2)
-                .read_until(b'\n', &mut bytes)
+                .read_until(b'\n', &mut self.bytes)
                 .map_err(|source| ParseError::Io { line, source })?;
-            if bytes.is_empty() {
-                break;
+            self.read += self.bytes.len();
+            if self.bytes.is_empty() {
+                return Ok(None);
             }
-            let content = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-            if content.len() > LINE_BYTES_MAX {
+            if self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes).len() > LINE_BYTES_MAX {
                 return Err(ParseError::Long { line });
             }
-            if !content.trim_ascii().is_empty() {
-                let event = serde_json::from_slice(content)
-                    .map_err(|error| ParseError::Syntax { line, reason: error.to_string() })?;
-                add(&mut history, line, event)?;
+            if self.read > TEXT_BYTES_MAX {
+                return Err(ParseError::Large { line });
             }
+            if !self.bytes.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        self.events += 1;
+        if self.events > EVENTS_MAX {
+            return Err(ParseError::Many { line: self.line });
+        }
+        Ok(Some((self.line, self.bytes.trim_ascii())))
+    }
+}
+
+impl History {
+    /// Reads a history of single operations. Memory is bounded by the text's size, which is limited.
+    pub fn parse(text: impl BufRead) -> Result<History, ParseError> {
+        let mut history = History::new();
+        let mut lines = EventLines::new(text);
+        while let Some((line, content)) = lines.next()? {
+            let event = serde_json::from_slice(content).map_err(|error| ParseError::json(line, &error))?;
+            add(&mut history, line, event)?;
         }
         Ok(history)
     }
@@ -184,7 +247,7 @@ fn fields(action: &Action, completion: Option<&Completion>) -> Fields {
     fields
 }
 
-fn add(history: &mut History, line: usize, event: Line) -> Result<(), ParseError> {
+pub(crate) fn add(history: &mut History, line: usize, event: Line) -> Result<(), ParseError> {
     let Line { process, kind, time_us, op } = event;
     let syntax = |reason: String| ParseError::Syntax { line, reason };
     let result = if kind == Kind::Invoke {

@@ -1,5 +1,5 @@
-//! Histories of what clients of a keyed register saw, and judges of them. It knows nothing of the
-//! product that is judged: a history is all it sees.
+//! Histories of what clients of a keyed register, or of lists in transactions, saw, and judges of
+//! them. It knows nothing of the product that is judged: a history is all it sees.
 //!
 //! A judge that says [`Verdict::Invalid`] is right, and shows why. [`Verdict::Valid`] means that an
 //! explanation was found. [`Verdict::Unknown`] means that the search was given up; it is no pass.
@@ -8,14 +8,24 @@ pub mod converged;
 mod explain;
 pub mod history;
 pub mod json_lines;
+mod judge;
 pub mod linearizable;
 mod prepare;
+mod recorded;
 mod register;
 pub mod revisions;
 mod search;
+mod timeline;
+pub mod transactions;
 
 pub use converged::{FinalValue, check_converged};
 pub use history::{Action, Answer, Completion, History, Op, OpId};
 pub use json_lines::ParseError;
+pub use judge::{Checker, Counterexample, Judgement, judge};
 pub use linearizable::{BUDGET_DEFAULT, Verdict, Violation, check_linearizable};
+pub use recorded::{Described, Recorded};
 pub use revisions::{RevisionViolation, check_revisions};
+pub use timeline::timeline;
+pub use transactions::{
+    Anomaly, Isolation, Outcome, Step, TransactionHistory, TransactionVerdict, check_transactions,
+};

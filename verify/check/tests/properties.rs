@@ -361,7 +361,7 @@ fn a_small_budget_gives_no_verdict() {
 fn errors_name_the_line() {
     let invoke = r#"{"process":1,"type":"invoke","time_us":5,"op":{"f":"write","key":"x","value":"a"}}"#;
     let cases = [
-        ("nonsense", "line 1: expected ident at line 1 column 2"),
+        ("nonsense", "line 1: expected ident (column 2)"),
         (
             r#"{"process":1,"type":"invoke","time_us":5,"op":{"f":"write","key":"x"}}"#,
             "line 1: `value` must be a text",

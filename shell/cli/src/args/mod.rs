@@ -1,6 +1,7 @@
 //! The command line as types: every command, every flag, and the text that `--help` shows.
 
 mod bench;
+mod check;
 mod cluster;
 mod connection;
 mod data;
@@ -16,6 +17,7 @@ mod watch;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 pub use bench::{Bench, BenchCommand, Failover, Target};
+pub use check::Check;
 pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
 pub use data::{Delete, Export, Get, Import, List, Put, Reading, Writing};
@@ -112,6 +114,8 @@ Exit code 0 if a leader with a quorum is known, 5 otherwise.")]
     Status(StatusArgs),
     /// Measure durable writes and strong reads, or failover.
     Bench(Bench),
+    /// Judge a recorded history, of this or any other system.
+    Check(Check),
     /// Explain an error code: what it means, whether to retry, what to do.
     #[command(after_help = "Examples:\n  quorate explain NO_QUORUM")]
     Explain(Explain),

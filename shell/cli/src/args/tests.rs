@@ -47,6 +47,8 @@ fn sensible_lines_are_accepted() {
         "quorate server --node 0 --http 127.0.0.1:1 --member 0=localhost:1 --member 1=[::1]:2",
         "quorate bench --clients 1,2 --rate 10",
         "quorate bench failover --kills 3",
+        "quorate check - --checker serializable --checker strict-serializable --svg f.svg",
+        "quorate check --list",
         "quorate completions zsh",
         "quorate explain NO_QUORUM",
     ] {
@@ -62,6 +64,7 @@ fn contradictory_lines_are_refused() {
         "quorate",
         "quorate frobnicate",
         "quorate put",
+        "quorate check",
         "quorate put k v --if-absent --if-revision 3",
         "quorate put k v --file f",
         "quorate dev --nodes 0",

@@ -1,0 +1,166 @@
+//! All checkers by name, behind one door.
+
+use std::fmt;
+
+use crate::history::OpId;
+use crate::linearizable::{Verdict, check_linearizable};
+use crate::recorded::Recorded;
+use crate::revisions::{RevisionViolation, check_revisions};
+use crate::transactions::{Isolation, TransactionVerdict, check_transactions};
+
+/// How many operations before the one that cannot be explained are shown.
+const SHOWN_MAX: usize = 6;
+
+/// A checker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checker {
+    /// Single operations have an order that explains them, and respects which ended before which began.
+    Linearizable,
+    /// The revisions of changes order them.
+    Revisions,
+    /// Transactions have an order that explains them.
+    Serializable,
+    /// One that also respects which ended before which began.
+    StrictSerializable,
+}
+
+impl Checker {
+    /// All.
+    pub const ALL: [Checker; 4] =
+        [Checker::Linearizable, Checker::Revisions, Checker::Serializable, Checker::StrictSerializable];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Checker::Linearizable => "linearizable",
+            Checker::Revisions => "revisions",
+            Checker::Serializable => "serializable",
+            Checker::StrictSerializable => "strict-serializable",
+        }
+    }
+
+    /// What it judges, in a line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Checker::Linearizable => "single operations on a key have one order, which respects real time",
+            Checker::Revisions => "no two changes share a revision, and a later change has a greater one",
+            Checker::Serializable => "transactions have one order: no G0, G1a, G1b, G1c, G-single, G2-item",
+            Checker::StrictSerializable => "transactions have one order, which respects real time",
+        }
+    }
+
+    /// The checker of that name.
+    pub fn named(name: &str) -> Option<Checker> {
+        Checker::ALL.into_iter().find(|checker| checker.name() == name)
+    }
+
+    /// Those that judge a history unless told otherwise.
+    pub fn of(recorded: &Recorded) -> &'static [Checker] {
+        match recorded {
+            Recorded::Operations(_) => &[Checker::Linearizable, Checker::Revisions],
+            Recorded::Transactions(_) => &[Checker::Serializable],
+        }
+    }
+}
+
+impl fmt::Display for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a checker found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Judgement {
+    /// There is an explanation.
+    Valid,
+    /// There is none.
+    Invalid(Counterexample),
+    /// Not decided: neither a pass nor a failure.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What cannot be explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counterexample {
+    /// What kind of thing went wrong, in a word.
+    pub anomaly: String,
+    /// For people. Several lines.
+    pub explanation: String,
+    /// The operations that it takes to see it.
+    pub shown: Vec<OpId>,
+    /// Those of them that contradict.
+    pub culprits: Vec<OpId>,
+}
+
+/// Judges a history, in at most `budget` steps of search per key. For a checker of the other kind of
+/// history it is [`Judgement::Unknown`].
+pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
+    match (recorded, checker) {
+        (Recorded::Operations(history), Checker::Linearizable) => linearizable(history, budget),
+        (Recorded::Operations(history), Checker::Revisions) => match check_revisions(history) {
+            Ok(()) => Judgement::Valid,
+            Err(violation) => Judgement::Invalid(revisions(&violation)),
+        },
+        (Recorded::Transactions(history), Checker::Serializable) => {
+            transactions(check_transactions(history, Isolation::Serializable))
+        }
+        (Recorded::Transactions(history), Checker::StrictSerializable) => {
+            transactions(check_transactions(history, Isolation::StrictSerializable))
+        }
+        (Recorded::Operations(_), Checker::Serializable | Checker::StrictSerializable) => {
+            let reason = format!("{checker} judges transactions, and this is a history of single operations");
+            Judgement::Unknown { reason }
+        }
+        (Recorded::Transactions(_), Checker::Linearizable | Checker::Revisions) => {
+            let reason = format!("{checker} judges single operations, and this is a history of transactions");
+            Judgement::Unknown { reason }
+        }
+    }
+}
+
+fn linearizable(history: &crate::History, budget: u64) -> Judgement {
+    match check_linearizable(history, budget) {
+        Verdict::Valid => Judgement::Valid,
+        Verdict::Unknown { reason } => Judgement::Unknown { reason },
+        Verdict::Invalid(violation) => {
+            let from = violation.linearized.len().saturating_sub(SHOWN_MAX);
+            let mut shown = violation.linearized[from..].to_vec();
+            shown.push(violation.culprit);
+            Judgement::Invalid(Counterexample {
+                anomaly: "not-linearizable".to_owned(),
+                explanation: violation.explanation,
+                shown,
+                culprits: vec![violation.culprit],
+            })
+        }
+    }
+}
+
+fn revisions(violation: &RevisionViolation) -> Counterexample {
+    let (anomaly, culprits) = match violation {
+        RevisionViolation::Shared { first, second, .. } => ("shared-revision", vec![*first, *second]),
+        RevisionViolation::Backwards { earlier, later, .. } => {
+            ("revisions-backwards", vec![*earlier, *later])
+        }
+    };
+    let (anomaly, explanation) = (anomaly.to_owned(), violation.to_string());
+    Counterexample { anomaly, explanation, shown: culprits.clone(), culprits }
+}
+
+fn transactions(verdict: TransactionVerdict) -> Judgement {
+    match verdict {
+        TransactionVerdict::Valid => Judgement::Valid,
+        TransactionVerdict::Unknown { reason } => Judgement::Unknown { reason },
+        TransactionVerdict::Invalid(found) => Judgement::Invalid(Counterexample {
+            anomaly: found.anomaly.to_string(),
+            explanation: found.explanation,
+            shown: found.transactions.clone(),
+            culprits: found.transactions,
+        }),
+    }
+}
