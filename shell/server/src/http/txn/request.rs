@@ -177,7 +177,9 @@ pub(in crate::http) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128>>(
 }
 
 fn integer<T: TryFrom<i128>>(number: &Number) -> Option<T> {
-    let float = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i128);
+    // From there on the parser has rounded what did not fit 64 bits: it may have been another number.
+    let is_whole = |float: &f64| float.fract() == 0.0 && float.abs() < 2_f64.powi(63);
+    let float = || number.as_f64().filter(is_whole).map(|float| float as i128);
     T::try_from(number.as_i128().or_else(float)?).ok()
 }
 

@@ -14,6 +14,7 @@ use keyspace::{Command, Outcome, Query, QueryAnswer};
 use node::{Op, Reply, ReplyBody, Request};
 use tokio::time::Instant;
 use types::{ErrorCode, Problem, limits::VALUE_BYTES_MAX};
+use values::Operation;
 
 use super::{AppState, HttpProblem, body, conditions, idempotency, keys, options, params, path, receipt};
 
@@ -31,10 +32,12 @@ pub(super) async fn post(
     let deadline = Instant::now() + params::time_limit(&headers)?;
     let idempotency_key = idempotency::key(&headers)?;
     let options = keys::write_options(&uri, &headers)?;
-    let expect = conditions::of_put(&headers)?;
     let node = state.node()?;
     let document = body::read(&state, &headers, body, deadline, DOCUMENT_BYTES_MAX).await?;
     let operations = request::parse(&document.bytes)?;
+    Operation::validate(&operations)?;
+    // Conditions that cannot hold together are no reason to overlook that the document is none.
+    let expect = conditions::of_put(&headers)?;
     let left = deadline.saturating_duration_since(Instant::now());
     let _room = state.flight().enter(key.len() + document.bytes.len(), left).await?;
     let command = Command::Operate { key, operations, expect };

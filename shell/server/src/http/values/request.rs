@@ -211,6 +211,7 @@ mod tests {
             r#"{"increment": {"by": 0.5}}"#,
             r#"{"increment": [1]}"#,
             r#"{"increment": {"by": 9223372036854775808}}"#,
+            r#"{"increment": {"by": -9223372036854775809}}"#,
             r#"{"reset": null}"#,
             r#"{"add": {"members": "a"}}"#,
             r#"{"add": {"members": [{"base64": "?"}]}}"#,
