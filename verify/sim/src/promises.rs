@@ -17,7 +17,11 @@ pub fn check(host: &Host, to: NodeId, message: &PeerMessage) -> Result<(), Broke
     let (durable, last_index) = (host.durable.hard_state(group), host.durable.last_index(group));
     let kept = match RaftKind::try_from(raft.kind) {
         Ok(RaftKind::RequestVoteResponse) if !raft.reject => voted(durable, to, raft),
-        Ok(RaftKind::AppendResponse) if !raft.reject => durable.term >= raft.term && last_index >= raft.index,
+        // Of an earlier term it is as if it had left at once and were late: one sync may make both durable, what it
+        // acknowledges and what a later leader put in its place.
+        Ok(RaftKind::AppendResponse) if !raft.reject => {
+            durable.term > raft.term || (durable.term == raft.term && last_index >= raft.index)
+        }
         Ok(RaftKind::RequestVote) => durable.term >= raft.term,
         _ => true,
     };
