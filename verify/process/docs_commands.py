@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every command of a page against a cluster of its own, and compares what it prints with what the page says.
 
-usage: docs_commands.py BINARY [PAGE...]     (default: docs/reference/contracts.md, docs/concepts/typed-values.md)
+usage: docs_commands.py BINARY [PAGE...]     (default: those of PAGES)
 
 A block marked `console` holds commands, each after `$ `, and what each prints on both outputs. `<n>` stands for a
 number, `<id>` for a word, `…` for any text within a line; a line that is `…` alone for any lines. Commands of one
@@ -18,7 +18,7 @@ from cluster import Cluster
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DEFAULT_PORT = 7400
 COMMAND_SECONDS = 60
-PAGES = ["reference/contracts.md", "concepts/typed-values.md"]
+PAGES = ["reference/contracts.md", "reference/history-format.md", "concepts/typed-values.md", "operating/plan.md"]
 
 
 def blocks(page):
