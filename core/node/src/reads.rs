@@ -26,6 +26,9 @@ pub(crate) enum Reading {
 impl Node {
     /// What the read asks for, or its keyspace's contract for it.
     pub(crate) fn read_level(&self, waiting: &Waiting) -> Read {
+        if matches!(&waiting.request.op, Op::Query(query) if is_leaders(query)) {
+            return Read::Strong;
+        }
         let keyspace = self.keyspaces.get(&waiting.request.keyspace);
         let of_contract = keyspace.map_or(Read::Strong, |keyspace| keyspace.contract.read);
         waiting.request.options.read.unwrap_or(of_contract)
@@ -33,9 +36,6 @@ impl Node {
 
     /// Whether this replica, as it is now, keeps what a client's read asks for.
     pub(crate) fn where_to_read(&self, now: Now, waiting: &Waiting, group: &Group) -> Reading {
-        if matches!(&waiting.request.op, Op::Query(query) if is_leaders(query)) {
-            return Reading::Leader;
-        }
         if matches!(waiting.origin, Origin::Peer { .. } | Origin::Catalog { .. } | Origin::Probe { .. }) {
             return Reading::Leader;
         }

@@ -5,7 +5,7 @@ use keyspace::{
     QueryAnswer,
 };
 use node::{Acquire, Acquired, CatalogOp, Input, Op, Options, ReplyBody, Request, Under, leave};
-use types::{Contract, ErrorCode, LeaseId, Limits, NodeId};
+use types::{Contract, ErrorCode, LeaseId, Limits, NodeId, contract};
 
 use super::keyspaces::call;
 use crate::cluster::{Answer, Cluster, get, put};
@@ -272,4 +272,24 @@ fn leases_locks_and_fences_are_of_one_shard() {
         .find(|key| types::shard_of(key.as_bytes(), 5) != types::shard_of(b"{a}", 5));
     let refused = call(&mut cluster, NodeId(1), "wide", put_leased(&elsewhere.expect("there is one"), id));
     assert_eq!(refused.expect_err("it is in another shard").code, ErrorCode::InvalidArgument);
+}
+
+#[test]
+fn what_only_a_leader_can_answer_needs_one_whatever_the_contract_says_of_reads() {
+    let mut cluster = Cluster::new(3, Limits::default());
+    let leader = cluster.elect();
+    let contract = Contract { read: contract::Read::Bounded(5_000), ..Contract::default() };
+    call(&mut cluster, leader, "near", Op::Catalog(CatalogOp::Create(contract))).expect("it can be kept");
+    let grant =
+        Op::Command(Command::Lease(LeaseCommand::Grant { id: None, ttl_ms: TTL_MS, beside: Vec::new() }));
+    let ReplyBody::Outcome(Outcome::Lease(LeaseOutcome::Granted { id, .. })) =
+        call(&mut cluster, leader, "near", grant).expect("there is a leader").body
+    else {
+        panic!("no lease")
+    };
+    let alone = others(leader)[0];
+    cluster.isolate(alone);
+    cluster.run_ms(2_000);
+    let refused = call(&mut cluster, alone, "near", keep_alive(id)).expect_err("nobody leads it");
+    assert_eq!(refused.code, ErrorCode::NoQuorum);
 }
