@@ -198,6 +198,26 @@ async fn a_write_with_an_idempotency_key_happens_once() {
     node.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_that_would_not_be_kept_is_refused() {
+    let (_directory, node) = node().await;
+    for (method, path) in [
+        (Method::PUT, "/v1/keyspaces/orders"),
+        (Method::DELETE, "/v1/keyspaces/default"),
+        (Method::POST, "/v1/keyspaces/default/locks/job"),
+        (Method::POST, "/v1/keyspaces/default/leases/4000000000000001/keepalive"),
+        (Method::DELETE, "/v1/lost-writes?ids=bound-1-1"),
+    ] {
+        let answer = send(&node, method, path, &[("Idempotency-Key", "a-1")], Vec::new()).await;
+        let problem = problem(answer, 400, "INVALID_ARGUMENT").await;
+        assert!(
+            problem["detail"].as_str().unwrap().contains("takes no Idempotency-Key"),
+            "{path}: {problem}"
+        );
+    }
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_and_values_are_any_bytes() {
     let (_directory, node) = node().await;

@@ -22,6 +22,14 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, HttpPro
     Ok(Some(IdempotencyKey::new(bytes).map_err(HttpProblem::from)?))
 }
 
+/// Refuses a key at a request that takes none, rather than let it be believed to be kept.
+pub(super) fn none(headers: &HeaderMap, why: &str, next_step: &str) -> Result<(), HttpProblem> {
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        return Err(HttpProblem::invalid(format!("the request takes no Idempotency-Key: {why}"), next_step));
+    }
+    Ok(())
+}
+
 fn parse(text: &[u8]) -> Option<Vec<u8>> {
     match text {
         [b'"', quoted @ ..] => string(quoted),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use types::{Contract, ErrorCode, Receipt, contract::Explanation};
 
-use super::{AppState, HttpProblem, body, conditions, keys::unexpected, params, path, receipt};
+use super::{AppState, HttpProblem, body, conditions, idempotency, keys::unexpected, params, path, receipt};
 
 #[derive(Serialize)]
 struct Keyspace {
@@ -98,6 +98,14 @@ pub(super) async fn show(
 /// Longest contract, in bytes of JSON: a few short fields.
 const CONTRACT_BYTES_MAX: usize = 64 * 1024;
 
+fn no_key(headers: &HeaderMap) -> Result<(), HttpProblem> {
+    idempotency::none(
+        headers,
+        "what a keyspace becomes is the same however often it is sent",
+        "leave the header out; with If-Match and the version of the contract it happens once at most",
+    )
+}
+
 /// `PUT /v1/keyspaces/{keyspace}`.
 pub(super) async fn create(
     State(state): State<AppState>,
@@ -106,6 +114,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, HttpProblem> {
     params::Query::of(&uri)?.end("none")?;
+    no_key(&headers)?;
     let name = path::keyspace_alone(&uri)?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
     let bytes = body::read(&state, &headers, body, deadline, CONTRACT_BYTES_MAX).await?.bytes;
@@ -134,6 +143,7 @@ pub(super) async fn alter(
     body: Body,
 ) -> Result<Response, HttpProblem> {
     params::Query::of(&uri)?.end("none")?;
+    no_key(&headers)?;
     let name = path::keyspace_alone(&uri)?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
     let version = conditions::of_contract(&headers)?.flatten();
@@ -157,6 +167,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
     params::Query::of(&uri)?.end("none")?;
+    no_key(&headers)?;
     let name = path::keyspace_alone(&uri)?;
     let version = conditions::of_contract(&headers)?.flatten();
     let op = CatalogOp::Delete { version };

@@ -116,6 +116,7 @@ pub(super) async fn keep_alive(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
+    idempotency::none(&headers, "keeping alive is idempotent by itself", "leave the header out")?;
     let (keyspace, id) = lease(&uri, "/keepalive")?;
     let (_, lease, remaining_ms, _, receipt) =
         ask(&state, &uri, &headers, keyspace, LeaseQuery::KeepAlive { id }).await?;

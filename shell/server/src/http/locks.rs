@@ -4,7 +4,7 @@
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderName, StatusCode, Uri},
+    http::{HeaderMap, StatusCode, Uri},
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use types::{ErrorCode, LeaseId, Problem, Receipt, limits::VALUE_BYTES_MAX};
 
 use super::{
-    AppState, HttpProblem, body, fence, keys,
+    AppState, HttpProblem, body, fence, idempotency, keys,
     leases::{document, parsed},
     options, params, path, receipt,
     txn::{given, whole},
@@ -104,12 +104,11 @@ pub(super) async fn acquire(
 ) -> Result<Response, HttpProblem> {
     let (keyspace, name) = path::lock(&uri)?;
     let deadline = Instant::now() + params::time_limit(&headers)?;
-    if headers.contains_key(HeaderName::from_static("idempotency-key")) {
-        return Err(HttpProblem::invalid(
-            "acquiring takes no Idempotency-Key: under one lease it is idempotent by itself",
-            "leave the header out, and send the same lease again",
-        ));
-    }
+    idempotency::none(
+        &headers,
+        "under one lease acquiring is idempotent by itself",
+        "leave the header out, and send the same lease again",
+    )?;
     let options = keys::write_options(&uri, &headers)?;
     let bytes = body::read(&state, &headers, body, deadline, DOCUMENT_BYTES_MAX).await?.bytes;
     let Asked { lease, ttl_ms, value, value_base64, keep_place } = document(&bytes)?;
@@ -249,7 +248,7 @@ async fn run(
     options: Options,
 ) -> Result<(bool, u64, Receipt), HttpProblem> {
     txn.validate()?;
-    let key = super::idempotency::key(headers)?;
+    let key = idempotency::key(headers)?;
     let (node, time_limit) = (state.node()?, params::time_limit(headers)?);
     let command = keyspace::Command::Txn(txn);
     let Reply { body, receipt } = keys::write(node, keyspace, key, command, options, time_limit).await?;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use types::Receipt;
 
-use super::{AppState, HttpProblem, keys::unexpected, params, path, receipt};
+use super::{AppState, HttpProblem, idempotency, keys::unexpected, params, path, receipt};
 
 #[derive(Serialize)]
 struct Listed {
@@ -51,6 +51,7 @@ pub(super) async fn acknowledge(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, HttpProblem> {
+    idempotency::none(&headers, "acknowledging is idempotent by itself", "leave the header out")?;
     let mut query = params::Query::of(&uri)?;
     let ids = query.bytes("ids").unwrap_or_default();
     query.end("ids: names of items, with commas between them")?;
