@@ -42,8 +42,6 @@ fn configs(directory: &Path) -> Vec<ServerConfig> {
             config.node = node;
             config.members = members.clone();
             config.compress = true;
-            // More at once than the nodes take is no reason to elect: a loaded machine is slow for seconds.
-            config.timing.election_ticks = Some(150);
             config.tls =
                 Some(TlsFiles { authority: files.authority, certificate: files.certificate, key: files.key });
             config
@@ -97,10 +95,8 @@ async fn any_node_may_be_asked_and_a_minority_refuses_promptly() {
     let [first, second, third] = nodes;
     second.stop().await;
     third.stop().await;
-    let put = client
-        .put(first.url("/v1/keyspaces/default/keys/k9"))
-        .header("quorate-timeout-ms", "30000")
-        .body("x");
+    let put =
+        client.put(first.url("/v1/keyspaces/default/keys/k9")).header("quorate-timeout-ms", "3000").body("x");
     let refused = put.send().await.unwrap();
     let status_code = refused.status().as_u16();
     let problem: Value = refused.json().await.unwrap();
