@@ -88,7 +88,7 @@ pub enum Recovery {
     Unblock(Vec<(NodeId, NodeId)>),
     /// What is sent to a node arrives as soon as ever.
     Prompt(NodeId),
-    /// A process that dies again and again does so, and so many times more.
+    /// A process that dies again and again does so, until this virtual time.
     Crash(NodeId, u64),
     /// A disk has space again.
     Space(NodeId),

@@ -16,9 +16,9 @@ use crate::{
     durable::DurableLog,
     event::Event,
     failure::Broken,
+    faults::rot::Rot,
     plan::SECOND,
     process::{Logged, Process, Stop},
-    rot::Rot,
 };
 
 /// Room in the log for votes and commits when the disk refuses entries.

@@ -35,7 +35,6 @@ mod process;
 mod promises;
 mod read_leases;
 mod receipts;
-mod rot;
 pub mod runner;
 mod sessions;
 mod tallies;

@@ -1,11 +1,10 @@
 //! What one seed's world looks like: its size, its speeds and the faults it suffers.
 
-use std::fmt;
-
 use node::Timing;
 use types::Limits;
 
 use crate::dice::Dice;
+pub use crate::faults::kinds::FaultKind;
 
 /// Keyspaces of every world: those of the configuration, then those that clients create.
 pub const KEYSPACES: [&str; 5] = ["default", "second", "made-a", "made-b", "tallies"];
@@ -35,97 +34,6 @@ pub const MS: u64 = 1_000;
 /// Microseconds in a second.
 pub const SECOND: u64 = 1_000_000;
 
-/// A kind of fault that is injected at a moment. The network's everyday faults are in [`NetworkPlan`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    /// A machine loses power: unsynced bytes are lost or torn.
-    PowerLoss,
-    /// A process is killed; the machine keeps what was written.
-    Kill,
-    /// Power is lost in the middle of a disk operation.
-    PowerLossInWrite,
-    /// Every machine loses power at once.
-    PowerLossEverywhere,
-    /// Power is lost again while a node recovers.
-    PowerLossInRecovery,
-    /// A process stands still for a while.
-    Pause,
-    /// The network splits in two.
-    Split,
-    /// Messages pass in one direction only.
-    OneWay,
-    /// The leader of a group is cut off.
-    IsolateLeader,
-    /// The leader of a group and one other do not hear each other.
-    LostLink,
-    /// What is sent to a node arrives late.
-    LateLinks,
-    /// A process dies and starts, again and again.
-    CrashLoop,
-    /// A sync fails.
-    SyncFailure,
-    /// The disk is full for a while.
-    DiskFull,
-    /// A byte of the log rots while the node is down.
-    BitRot,
-    /// The wall clock jumps.
-    WallJump,
-    /// A disk is slow for a while.
-    SlowDisk,
-}
-
-impl FaultKind {
-    /// All kinds.
-    pub const ALL: [FaultKind; 17] = [
-        FaultKind::PowerLoss,
-        FaultKind::Kill,
-        FaultKind::PowerLossInWrite,
-        FaultKind::PowerLossEverywhere,
-        FaultKind::PowerLossInRecovery,
-        FaultKind::Pause,
-        FaultKind::Split,
-        FaultKind::OneWay,
-        FaultKind::IsolateLeader,
-        FaultKind::LostLink,
-        FaultKind::LateLinks,
-        FaultKind::CrashLoop,
-        FaultKind::SyncFailure,
-        FaultKind::DiskFull,
-        FaultKind::BitRot,
-        FaultKind::WallJump,
-        FaultKind::SlowDisk,
-    ];
-
-    /// The name in summaries and traces.
-    pub fn name(self) -> &'static str {
-        match self {
-            FaultKind::PowerLoss => "power_loss",
-            FaultKind::Kill => "kill",
-            FaultKind::PowerLossInWrite => "power_loss_in_write",
-            FaultKind::PowerLossEverywhere => "power_loss_everywhere",
-            FaultKind::PowerLossInRecovery => "power_loss_in_recovery",
-            FaultKind::Pause => "pause",
-            FaultKind::Split => "split",
-            FaultKind::OneWay => "one_way",
-            FaultKind::IsolateLeader => "isolate_leader",
-            FaultKind::LostLink => "lost_link",
-            FaultKind::LateLinks => "late_links",
-            FaultKind::CrashLoop => "crash_loop",
-            FaultKind::SyncFailure => "sync_failure",
-            FaultKind::DiskFull => "disk_full",
-            FaultKind::BitRot => "bit_rot",
-            FaultKind::WallJump => "wall_jump",
-            FaultKind::SlowDisk => "slow_disk",
-        }
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// What the network does to every message, until the world heals. Rates are per thousand frames.
 #[derive(Clone, Copy, Debug)]
 pub struct NetworkPlan {
@@ -154,6 +62,8 @@ pub struct Plan {
     pub faults: Vec<FaultKind>,
     /// Mean time between faults.
     pub fault_every_us: u64,
+    /// How many kinds of them may be under way at once.
+    pub together: u64,
     /// Everyday network faults.
     pub network: NetworkPlan,
     /// Mean time of a log write.
@@ -215,6 +125,7 @@ impl Plan {
             chaos_us: dice.between(6, 24) * SECOND,
             faults,
             fault_every_us: dice.between(100, 1_200) * MS,
+            together: dice.pick(&[1, 2, u64::MAX, u64::MAX]),
             network: NetworkPlan {
                 latency_us: dice.pick(&[200, 1_000, 5_000]),
                 loss_per_mille: loss,

@@ -13,6 +13,7 @@ use crate::{
     early::EarlyWrites,
     event::{Event, ProcessEvent, Queue, Recovery},
     failure::{Broken, Failure, Verdict},
+    faults::Injector,
     finale::Stage,
     host::Host,
     judge,
@@ -89,6 +90,8 @@ pub struct World {
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
     pub(crate) stage: Stage,
+    /// What faults come out of.
+    pub(crate) injector: Injector,
     /// What experiments were told.
     pub(crate) book: Book,
     cluster: ClusterId,
@@ -143,6 +146,7 @@ impl World {
             watched: BTreeMap::new(),
             watch_requests: BTreeMap::new(),
             oracle: Oracle::new(!options.outcomes_only, &plan),
+            injector: Injector::new(dice.fork()),
             options: options.clone(),
             dice,
             now_us: 0,
@@ -378,6 +382,7 @@ impl World {
     /// Schedules a start around so much later.
     pub(crate) fn start_later(&mut self, node: NodeId, mean_us: u64) {
         let delay = self.dice.delay_us(mean_us);
+        self.injector.passes_at(self.now_us + delay);
         self.queue.push(self.now_us + delay, Event::Recover(Recovery::Start(node)));
     }
 

@@ -283,6 +283,7 @@ fn quiet(nodes: u64) -> Plan {
         chaos_us: 0,
         faults: Vec::new(),
         fault_every_us: 0,
+        together: 0,
         network: NetworkPlan {
             latency_us: 200,
             loss_per_mille: 0,

@@ -1,0 +1,118 @@
+//! The kinds of fault that are injected at a moment: one table of what each is, its name and what it hits.
+
+use std::{fmt, str::FromStr};
+
+/// What a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Links between nodes.
+    Network,
+    /// Processes, and the machines that they run on.
+    Process,
+    /// Clocks.
+    Clock,
+    /// Disks.
+    Disk,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $family:ident,)*) => {
+        /// A kind of fault that is injected at a moment. The network's everyday faults are in
+        /// [`NetworkPlan`](crate::plan::NetworkPlan).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum FaultKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl FaultKind {
+            /// All kinds.
+            pub const ALL: &[FaultKind] = &[$(FaultKind::$kind,)*];
+
+            /// The name in scenarios, summaries and traces.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(FaultKind::$kind => $name,)*
+                }
+            }
+
+            /// What it hits.
+            pub fn family(self) -> Family {
+                match self {
+                    $(FaultKind::$kind => Family::$family,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A machine loses power: unsynced bytes are lost or torn.
+    PowerLoss "power_loss" Process,
+    /// A process is killed; the machine keeps what was written.
+    Kill "kill" Process,
+    /// Power is lost in the middle of a disk operation.
+    PowerLossInWrite "power_loss_in_write" Process,
+    /// Every machine loses power at once.
+    PowerLossEverywhere "power_loss_everywhere" Process,
+    /// Power is lost again while a node recovers.
+    PowerLossInRecovery "power_loss_in_recovery" Process,
+    /// A process stands still for a while.
+    Pause "pause" Process,
+    /// A process dies and starts, again and again.
+    CrashLoop "crash_loop" Process,
+    /// The network splits in two.
+    Split "split" Network,
+    /// Messages pass in one direction only.
+    OneWay "one_way" Network,
+    /// The leader of a group is cut off.
+    IsolateLeader "isolate_leader" Network,
+    /// The leader of a group and one other do not hear each other.
+    LostLink "lost_link" Network,
+    /// What is sent to a node arrives late.
+    LateLinks "late_links" Network,
+    /// The wall clock jumps.
+    WallJump "wall_jump" Clock,
+    /// A sync fails.
+    SyncFailure "sync_failure" Disk,
+    /// The disk is full for a while.
+    DiskFull "disk_full" Disk,
+    /// A byte of the log rots while the node is down.
+    BitRot "bit_rot" Disk,
+    /// A disk is slow for a while.
+    SlowDisk "slow_disk" Disk,
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for FaultKind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<FaultKind, String> {
+        let known = FaultKind::ALL.iter().copied();
+        known.clone().find(|kind| kind.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = known.map(FaultKind::name).collect();
+            format!("{name:?} is no fault; there are {}", names.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_is_found_by_its_name_and_no_other() {
+        let names: BTreeSet<&str> = FaultKind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), FaultKind::ALL.len());
+        for kind in FaultKind::ALL {
+            assert_eq!(kind.name().parse(), Ok(*kind));
+        }
+        assert!("earthquake".parse::<FaultKind>().unwrap_err().contains("power_loss_in_write"));
+    }
+}
