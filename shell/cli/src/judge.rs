@@ -179,6 +179,7 @@ mod tests {
             explanation: "two changes".to_owned(),
             shown: Vec::new(),
             culprits: Vec::new(),
+            arrows: Vec::new(),
         };
         assert_eq!(overall(&[valid(), valid()]), "valid");
         assert_eq!(overall(&[valid(), unknown()]), "unknown");

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::arrows::Arrow;
 use crate::history::OpId;
 use crate::linearizable::{Verdict, check_linearizable};
 use crate::recorded::Recorded;
@@ -85,7 +86,7 @@ pub enum Judgement {
 }
 
 /// What cannot be explained.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counterexample {
     /// What kind of thing went wrong, in a word.
     pub anomaly: String,
@@ -95,6 +96,8 @@ pub struct Counterexample {
     pub shown: Vec<OpId>,
     /// Those of them that contradict.
     pub culprits: Vec<OpId>,
+    /// Which of them has to come before which, for the drawing.
+    pub arrows: Vec<Arrow>,
 }
 
 /// Judges a history, in at most `budget` steps of search per key. For a checker of the other kind of
@@ -136,6 +139,7 @@ fn linearizable(history: &crate::History, budget: u64) -> Judgement {
                 explanation: violation.explanation,
                 shown,
                 culprits: vec![violation.culprit],
+                arrows: Vec::new(),
             })
         }
     }
@@ -149,7 +153,7 @@ fn revisions(violation: &RevisionViolation) -> Counterexample {
         }
     };
     let (anomaly, explanation) = (anomaly.to_owned(), violation.to_string());
-    Counterexample { anomaly, explanation, shown: culprits.clone(), culprits }
+    Counterexample { anomaly, explanation, shown: culprits.clone(), culprits, arrows: Vec::new() }
 }
 
 fn transactions(verdict: TransactionVerdict) -> Judgement {
@@ -161,6 +165,7 @@ fn transactions(verdict: TransactionVerdict) -> Judgement {
             explanation: found.explanation,
             shown: found.transactions.clone(),
             culprits: found.transactions,
+            arrows: found.arrows,
         }),
     }
 }

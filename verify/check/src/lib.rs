@@ -4,6 +4,7 @@
 //! A judge that says [`Verdict::Invalid`] is right, and shows why. [`Verdict::Valid`] means that an
 //! explanation was found. [`Verdict::Unknown`] means that the search was given up; it is no pass.
 
+mod arrows;
 pub mod converged;
 mod explain;
 pub mod history;
@@ -18,6 +19,7 @@ mod search;
 mod timeline;
 pub mod transactions;
 
+pub use arrows::Arrow;
 pub use converged::{FinalValue, check_converged};
 pub use history::{Action, Answer, Completion, History, Op, OpId};
 pub use json_lines::ParseError;

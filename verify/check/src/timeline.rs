@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crate::arrows::{self, Place};
 use crate::history::OpId;
 use crate::judge::Counterexample;
 use crate::recorded::{Described, Recorded};
@@ -44,11 +45,16 @@ pub fn timeline(recorded: &Recorded, found: &Counterexample) -> String {
             y + 4
         ));
     }
+    let mut bars = BTreeMap::new();
     for (id, op) in &ops {
         let lane = processes.range(..op.process).count();
         let y = TOP + lane * LANE + (LANE - BAR) / 2;
         elements.push(bar(op, &places, right, y, found.culprits.contains(id)));
+        let ended = op.ended.map_or(right, |moment| places.x[&moment.position]);
+        let left = places.x[&op.invoked.position];
+        bars.insert(*id, Place { left, right: ended, top: y, bottom: y + BAR });
     }
+    elements.extend(arrows::draw(&found.arrows, &bars));
     let mut svg = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11">"#
     );
@@ -115,7 +121,7 @@ fn places(ops: &BTreeMap<OpId, Described>) -> Places {
 }
 
 /// Text as XML; what XML cannot hold is shown as U+FFFD.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

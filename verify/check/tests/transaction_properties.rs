@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use check::transactions::Transaction;
 use check::{
-    Anomaly, Counterexample, Isolation, Outcome, Recorded, Step, TransactionHistory, TransactionVerdict,
-    check_transactions, timeline,
+    Anomaly, Arrow, Counterexample, Isolation, Outcome, Recorded, Step, TransactionHistory,
+    TransactionVerdict, check_transactions, timeline,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -387,10 +387,16 @@ fn a_drawing_is_the_same_every_time_and_holds_no_markup_of_its_own() {
         explanation: "a < b & c\nd".to_owned(),
         shown: ids.clone(),
         culprits: ids[1..].to_vec(),
+        arrows: vec![Arrow { from: ids[0], to: ids[1], label: "rw <i>".to_owned() }],
     };
     let svg = timeline(&recorded, &found);
     assert_eq!(svg, timeline(&recorded, &found));
     assert_eq!((svg.matches("<svg").count(), svg.matches("</svg>").count()), (1, 1));
-    assert!(!svg.contains("<script>") && !svg.contains("<b>") && !svg.contains('\u{1}'), "{svg}");
-    assert_eq!((svg.matches("#b3261e").count(), svg.matches("<path").count()), (1, 2));
+    assert!(
+        !svg.contains("<script>") && !svg.contains("<b>") && !svg.contains("<i>") && !svg.contains('\u{1}'),
+        "{svg}"
+    );
+    // Two bars, an arrow, and the form of its head.
+    assert_eq!((svg.matches("#b3261e").count(), svg.matches("<path").count()), (1, 4));
+    assert_eq!(svg.matches("marker-end").count(), 1);
 }

@@ -18,6 +18,7 @@ use std::fmt;
 pub use history::{Outcome, Step, Transaction, TransactionHistory};
 pub(crate) use json::add;
 
+use crate::arrows::Arrow;
 use crate::history::OpId;
 use graph::{Cycle, Graph};
 use versions::{Direct, Versions};
@@ -112,6 +113,8 @@ pub struct Contradiction {
     pub explanation: String,
     /// Those concerned; of a cycle, in its order.
     pub transactions: Vec<OpId>,
+    /// Which of them has to come before which.
+    pub arrows: Vec<Arrow>,
 }
 
 impl fmt::Display for TransactionVerdict {
@@ -172,10 +175,17 @@ fn of_direct(history: &TransactionHistory, direct: &Direct) -> Contradiction {
     for id in &direct.transactions {
         explanation.push_str(&format!("\n  {}", history.transactions()[id.0]));
     }
-    Contradiction { anomaly: direct.anomaly, explanation, transactions: direct.transactions.clone() }
+    let transactions = direct.transactions.clone();
+    Contradiction { anomaly: direct.anomaly, explanation, transactions, arrows: Vec::new() }
 }
 
 fn of_cycle(history: &TransactionHistory, cycle: &Cycle<'_>) -> Contradiction {
     let transactions = cycle.edges.iter().map(|edge| edge.from).collect();
-    Contradiction { anomaly: cycle.anomaly, explanation: words::explain(history, cycle), transactions }
+    let arrows = cycle.edges.iter().map(words::arrow).collect();
+    Contradiction {
+        anomaly: cycle.anomaly,
+        explanation: words::explain(history, cycle),
+        transactions,
+        arrows,
+    }
 }

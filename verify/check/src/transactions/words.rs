@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Anomaly;
 use super::graph::{Cycle, Edge, Kind};
 use super::history::TransactionHistory;
+use crate::arrows::Arrow;
 
 /// Explains a cycle.
 pub fn explain(history: &TransactionHistory, cycle: &Cycle<'_>) -> String {
@@ -20,6 +21,17 @@ pub fn explain(history: &TransactionHistory, cycle: &Cycle<'_>) -> String {
             .expect("writing to a string cannot fail");
     }
     text
+}
+
+/// A dependency, for the drawing.
+pub fn arrow(edge: &Edge<'_>) -> Arrow {
+    let label = match edge.kind {
+        Kind::Ww => format!("ww {}", edge.key),
+        Kind::Wr => format!("wr {}", edge.key),
+        Kind::Rw => format!("rw {}", edge.key),
+        Kind::RealTime => "real time".to_owned(),
+    };
+    Arrow { from: edge.from, to: edge.to, label }
 }
 
 fn meaning(anomaly: Anomaly) -> &'static str {
