@@ -141,6 +141,9 @@ impl Bounds<'_> {
     pub fn refuse(self, state: &GroupState, bytes_after: u64) -> Option<Outcome> {
         let quota_bytes = self.quota_bytes?;
         let over = bytes_after > quota_bytes && bytes_after > state.bytes;
+        if over {
+            types::mark!("quota_refused");
+        }
         over.then_some(Outcome::OverQuota { revision: state.revision, bytes: state.bytes, quota_bytes })
     }
 }
@@ -156,6 +159,7 @@ pub(crate) fn run(
     if let Some(fence) = bounds.fence
         && let Some(refused) = lease::refuse_fenced(rows, group, state, fence)?
     {
+        types::mark!("fenced_out");
         return Ok(refused);
     }
     match command {

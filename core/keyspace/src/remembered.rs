@@ -90,6 +90,7 @@ impl<'a> Remembered<'a> {
             None => {
                 let outcome = run(self.rows, self.group, self.state, command, bounds)?;
                 if matches!(outcome, Outcome::OverQuota { .. } | Outcome::Fenced { .. }) {
+                    types::mark!("key_not_used_up");
                     // The key is not used up: once there is room, or under the lock, the same request may be
                     // sent again.
                     return Ok(Effect::Done { outcome, deduplicated: false });
@@ -134,6 +135,7 @@ impl<'a> Remembered<'a> {
             true
         })?;
         let outcome: Outcome = decode_outcome(&outcome).map_err(|error| self.bad(error.to_string()))?;
+        types::mark!("dedup_hit");
         Ok(Effect::Done { outcome, deduplicated: true })
     }
 
@@ -161,6 +163,7 @@ impl<'a> Remembered<'a> {
             if !over || number == FORGOTTEN_MAX {
                 break;
             }
+            types::mark!("key_forgotten");
             self.delete(&record_key(RECORD, &[key]))?;
             let mut chunks = Vec::new();
             let (first, last) = (chunk_key(key, 0), chunk_key(key, u16::MAX));

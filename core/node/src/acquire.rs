@@ -192,6 +192,7 @@ impl Node {
             }
             _ => return false,
         };
+        types::mark!("acquire_undone");
         let request = Request::new(task.keyspace.clone(), Op::Command(command));
         let deadline_ms = task.deadline_ms + GIVE_UP_TIMEOUT_MS;
         self.take_request(Origin::Nobody, request, None, deadline_ms, 1);

@@ -139,6 +139,9 @@ impl Node {
                 return;
             }
             group.early.waiting.pop_front();
+            if !leads {
+                types::mark!("early_write_unanswered");
+            }
             let Some(waiting) = self.requests.get(id).filter(|_| leads && group.early.open) else { continue };
             let (request, attempts) = (waiting.request.clone(), waiting.attempts);
             let got = group.raft.matched_count(index).max(1);

@@ -90,6 +90,7 @@ impl Leases {
     fn begin(&mut self, term: u64, now_ms: u64, found: Vec<(LeaseId, LeaseRecord)>) {
         self.term = Some(term);
         for (id, record) in found {
+            types::mark!("lease_renewed_by_new_leader");
             self.insert(id, record.ttl_ms, record.granted, now_ms);
         }
     }
@@ -126,6 +127,7 @@ impl Leases {
     pub(crate) fn keep_alive(&mut self, id: LeaseId, asked_ms: u64) -> Kept {
         let Some(timed) = self.timed.get_mut(&id) else { return Kept::Unknown };
         if timed.expiring {
+            types::mark!("keep_alive_of_ending_lease");
             return Kept::Ending;
         }
         let ends_ms = asked_ms.saturating_add(timed.ttl_ms);

@@ -47,6 +47,7 @@ impl Node {
         if group.parked.ids.is_empty() {
             group.parked.seen = lock_changes(&self.store, group.id)?;
         }
+        types::mark!("lock_waiter_parked");
         group.parked.ids.insert(id);
         self.requests.place(id, Place::Parked(group.id));
         Ok(())

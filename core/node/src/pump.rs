@@ -67,6 +67,7 @@ impl Node {
                 continue;
             };
             if overlay_full {
+                types::mark!("overlay_full");
                 let problem =
                     problems::overloaded("applied writes in memory", 2 * self.config.limits.overlay_bytes);
                 group.proposing.pop_front();
@@ -208,6 +209,7 @@ impl Node {
             return;
         };
         if now.mono_ms >= newest_ms + READ_RETRY_MS && group.raft.read_index(now.mono_ms).is_ok() {
+            types::mark!("read_round_repeated");
             group.reads.repeated_ms = now.mono_ms;
         }
     }
@@ -236,7 +238,10 @@ impl Node {
         }
         for write in output.writes.drain(..) {
             match &mut group.installing {
-                Some(installing) => installing.held.push(write),
+                Some(installing) => {
+                    types::mark!("write_held_for_snapshot");
+                    installing.held.push(write);
+                }
                 None => self.writes.push(write),
             }
         }
@@ -288,12 +293,14 @@ impl Node {
                 if term == entry.term {
                     own = Some(id);
                 } else {
+                    types::mark!("proposal_replaced");
                     // Another leader's entry took the place of ours: ours never happens.
                     self.requests.retry(id, 0);
                 }
             }
             let (Some(id), Some(effect)) = (own, effect) else { continue };
             let Effect::Done { outcome, deduplicated } = effect else {
+                types::mark!("key_reused");
                 self.answer(id, Err(problems::idempotency_key_reused()));
                 continue;
             };

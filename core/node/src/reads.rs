@@ -56,7 +56,14 @@ impl Node {
             Read::Bounded(bound_ms) if staleness_ms.is_some_and(|staleness_ms| staleness_ms <= bound_ms) => {
                 Reading::Here(Guarantee::Bounded)
             }
-            Read::Causal | Read::Bounded(_) => Reading::Leader,
+            Read::Causal => {
+                types::mark!("causal_read_at_leader");
+                Reading::Leader
+            }
+            Read::Bounded(_) => {
+                types::mark!("bounded_read_at_leader");
+                Reading::Leader
+            }
         }
     }
 

@@ -198,6 +198,7 @@ impl Node {
                 let is_append = raft.kind == RaftKind::Append as i32 && !raft.entries.is_empty();
                 let overlay_full = self.store.overlay_bytes() >= 2 * self.config.limits.overlay_bytes;
                 if is_append && self.list_before_append(now, id, &raft) {
+                    types::mark!("append_waits_for_lost_list");
                     return Ok(());
                 }
                 let group = self.groups.get_mut(&id).expect("it was just there");
@@ -206,6 +207,7 @@ impl Node {
                 }
                 if is_append && (!self.entries_accepted || overlay_full || !group.raft.can_accept_entries()) {
                     // Unacknowledged, so the leader sends it again when there is room.
+                    types::mark!("append_refused_for_room");
                     return Ok(());
                 }
                 if let Err(error) = group.raft.step(now.mono_ms, from, raft) {
@@ -239,6 +241,7 @@ impl Node {
         }
         let group = self.groups.get_mut(&id).expect("the caller found it");
         if !group.forwards.first_time(from, forward.boot, forward.id) {
+            types::mark!("forward_repeated");
             return;
         }
         let origin = Origin::Peer { from, boot: forward.boot, id: forward.id };

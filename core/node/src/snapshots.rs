@@ -107,8 +107,10 @@ impl Sending {
         let mut ended = Vec::new();
         for (&(group, to), transfer) in &mut self.transfers {
             if now_ms >= transfer.heard_ms + GIVE_UP_AFTER_MS {
+                types::mark!("snapshot_given_up");
                 ended.push(Ended { group, to, ok: false });
             } else if now_ms >= transfer.repeated_ms + REPEAT_AFTER_MS {
+                types::mark!("snapshot_chunks_repeated");
                 transfer.repeated_ms = now_ms;
                 let again = transfer.window.iter().cloned();
                 sends.extend(again.map(|chunk| (group, to, PeerBody::SnapshotChunk(chunk))));
@@ -205,13 +207,19 @@ impl Receiving {
                     ChunkStep::Repeat(receiving.next)
                 }
             }
-            Some(receiving) if silent(receiving) && chunk.number == 0 => ChunkStep::Begin,
+            Some(receiving) if silent(receiving) && chunk.number == 0 => {
+                types::mark!("snapshot_gave_way");
+                ChunkStep::Begin
+            }
             // Transfer numbers of one sender grow, so a late chunk of an older one starts nothing. Nor
             // does one of an older leader.
             Some(receiving) if receiving.from == from && receiving.transfer > chunk.transfer => {
                 ChunkStep::Ignore
             }
-            Some(receiving) if receiving.term > term => ChunkStep::Ignore,
+            Some(receiving) if receiving.term > term => {
+                types::mark!("snapshot_of_older_leader");
+                ChunkStep::Ignore
+            }
             _ if chunk.number == 0 => ChunkStep::Begin,
             _ => ChunkStep::Ignore,
         }

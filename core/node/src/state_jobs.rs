@@ -127,6 +127,7 @@ impl Node {
             if let Some(last) =
                 installing.filter(|at| at.from == from && at.transfer == transfer).map(|at| at.last)
             {
+                types::mark!("snapshot_chunk_while_installing");
                 // Keeps the sender waiting: it repeats the last chunk until the installation is done.
                 let ack = SnapshotAck { transfer, next: last, failed: false, done: false };
                 self.send(id, from, PeerBody::SnapshotAck(ack));
@@ -140,6 +141,7 @@ impl Node {
         };
         let term = announce.term;
         if term < group.raft.term() {
+            types::mark!("snapshot_of_deposed_leader");
             // Of a leader that was deposed: the engine would not take it.
             return Ok(());
         }
@@ -181,6 +183,7 @@ impl Node {
             return Ok(());
         }
         if self.list_before_snapshot(now, id) {
+            types::mark!("snapshot_waits_for_lost_list");
             let group = self.groups.get_mut(&id).expect("the caller found it");
             group.abandon_snapshot()?;
             let ack = SnapshotAck { transfer, next: 0, failed: true, done: false };
@@ -193,6 +196,7 @@ impl Node {
             group.abandon_snapshot()?;
             self.disconnect(from, error.to_string());
         } else if !group.raft.is_installing() {
+            types::mark!("snapshot_not_needed");
             group.abandon_snapshot()?;
             let ack = SnapshotAck { transfer, next, failed: false, done: true };
             self.send(id, from, PeerBody::SnapshotAck(ack));

@@ -102,6 +102,9 @@ impl LogCache {
         assert!(first.index > self.applied, "the engine rewrote applied entries");
         assert!(first.index <= self.last_index() + 1, "the engine left a gap in the log");
         let overwritten = self.bytes_between(first.index - 1, self.last_index());
+        if overwritten > 0 {
+            types::mark!("log_truncated_by_conflict");
+        }
         self.entries.truncate((first.index - 1 - self.start.index) as usize);
         let entries: Vec<Entry> = new.iter().map(own_entry).collect();
         let added = entries.iter().map(|entry| entry_bytes(entry.data.len())).sum::<u64>();
@@ -113,6 +116,7 @@ impl LogCache {
 
     /// Empties the log; it begins after `position`, up to which everything counts as applied.
     pub fn reset(&mut self, position: LogPosition) {
+        types::mark!("log_replaced_by_snapshot");
         self.start = position;
         self.applied = position.index;
         self.entries.clear();
@@ -204,6 +208,7 @@ impl Storage for LogCache {
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         let LogPosition { index, term } = self.snapshot;
         if index == 0 || index < request_index || index < self.start.index {
+            types::mark!("snapshot_not_ready");
             self.wants_checkpoint.set(true);
             return Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }

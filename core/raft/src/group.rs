@@ -186,12 +186,16 @@ impl RaftGroup {
     pub fn tick(&mut self, now_ms: u64) {
         if !self.early_votes.is_empty() && !self.read_lease.refuses_votes(now_ms) {
             for (from, message) in std::mem::take(&mut self.early_votes) {
+                types::mark!("early_vote_counted");
                 // As if it had come only now. It was in order when it came; if it is not any more, it is void.
                 let _ = self.step(now_ms, from, message);
             }
         }
         let leads = self.engine.raft.state == StateRole::Leader;
         if self.installing() || (!leads && self.read_lease.refuses_votes(now_ms)) {
+            if self.installing() {
+                types::mark!("no_campaign_while_installing");
+            }
             // Time passes, but no campaign: its entries are not there to be read, or the leader may count on it.
             self.engine.raft.election_elapsed += 1;
         } else {
@@ -221,6 +225,7 @@ impl RaftGroup {
                 // Who has heard of no leader since it started may be the vote that an election lacks: candidates do
                 // not ask twice.
                 if !self.read_lease.has_heard() {
+                    types::mark!("vote_request_kept");
                     let message = RaftMessage { snapshot_voters: Vec::new(), ..message };
                     self.early_votes.insert(from, message);
                 }
@@ -258,6 +263,7 @@ impl RaftGroup {
         let unapplied = self.unapplied_bytes();
         let new: u64 = commands.iter().map(|command| entry_bytes(command.len())).sum();
         if unapplied > 0 && unapplied.saturating_add(new) > self.unapplied_bytes_max {
+            types::mark!("proposal_too_large_for_now");
             return Err(ProposeError::Overloaded);
         }
         let (count, term) = (commands.len() as u64, raft.term);
@@ -290,6 +296,7 @@ impl RaftGroup {
             return Err(ReadError::NotLeader { leader: self.leader() });
         }
         if !raft.commit_to_current_term() || raft.pending_read_count() >= READS_WAITING_MAX {
+            types::mark!("read_index_refused");
             return Err(ReadError::NotReady);
         }
         self.reads_asked += 1;
@@ -442,6 +449,7 @@ impl RaftGroup {
             term => raft.raft_log.find_conflict_by_term(message.reject_hint, term).0,
         };
         if probe < progress.matched {
+            types::mark!("late_refusal_dropped");
             (message.reject_hint, message.log_term) = (progress.matched, 0);
         }
     }

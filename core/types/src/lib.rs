@@ -9,6 +9,7 @@ pub mod error;
 pub mod ids;
 pub mod lease;
 pub mod limits;
+pub mod marks;
 pub mod plan;
 pub mod receipt;
 pub mod session;

@@ -83,6 +83,7 @@ pub fn check(scenario: &Scenario) -> Vec<String> {
     }
     found.span("workload.clients", workload.clients, (1, 64));
     found.span("workload.keys", workload.keys, (1, 100_000));
+    found.span("workload.keyspaces", workload.keyspaces, (1, 1_000));
     found.list("workload.value_bytes", workload.value_bytes.as_ref(), (1, 1_048_576));
     found.span("workload.think_ms", workload.think_ms, (0, 60_000));
     found.number("workload.hot_key_per_mille", workload.hot_key_per_mille, (0, 1_000));

@@ -68,6 +68,8 @@ pub struct Workload {
     pub value_bytes: Option<Vec<u64>>,
     /// Mean pause of a client between operations.
     pub think_ms: Option<Span>,
+    /// Keyspaces that come and go.
+    pub keyspaces: Option<Span>,
     /// Of a thousand operations so many go to one key.
     pub hot_key_per_mille: Option<u64>,
 }
@@ -106,6 +108,20 @@ impl Kind {
         Kind::Keyspaces,
         Kind::EarlyAcks,
     ];
+
+    /// Its name in a scenario.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Registers => "registers",
+            Kind::Transactions => "transactions",
+            Kind::Sessions => "sessions",
+            Kind::Locks => "locks",
+            Kind::Counters => "counters",
+            Kind::Watches => "watches",
+            Kind::Keyspaces => "keyspaces",
+            Kind::EarlyAcks => "early_acks",
+        }
+    }
 }
 
 /// What goes wrong at moments.

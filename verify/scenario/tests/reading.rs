@@ -13,6 +13,7 @@ clock_drift_ppm = [10000]
 kinds = ["registers", "transactions", "sessions", "locks", "counters", "watches", "keyspaces", "early_acks"]
 clients = { from = 2, to = 8 }
 keys = { from = 1, to = 6 }
+keyspaces = { from = 2, to = 4 }
 value_bytes = [40, 4000]
 think_ms = { from = 5, to = 40 }
 hot_key_per_mille = 0
@@ -49,6 +50,7 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(read.name, "ring");
     assert_eq!(read.cluster.nodes, Some(vec![3, 5]));
     assert_eq!(read.workload.kinds, Some(Kind::ALL.to_vec()));
+    assert!(Kind::ALL.iter().all(|kind| WHOLE.contains(&format!("{:?}", kind.name()))));
     assert_eq!(read.workload.clients, Some(Span { from: 2, to: 8 }));
     assert_eq!(read.faults.kinds, Some(vec!["majority_ring".into(), "kill".into()]));
     assert_eq!(read.faults.together, Some(1));

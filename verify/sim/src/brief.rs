@@ -10,8 +10,11 @@ use types::{Applied, Contract, GroupId, Guarantee, NodeId, Problem};
 
 use crate::{clients::Wish, dice::Dice, failure::Broken, host::Host};
 
-/// Their names.
-pub const NAMES: [&str; 2] = ["brief-a", "brief-b"];
+/// Their names: the first so many as the plan says.
+pub const NAMES: [&str; 12] = [
+    "brief-a", "brief-b", "brief-c", "brief-d", "brief-e", "brief-f", "brief-g", "brief-h", "brief-i",
+    "brief-j", "brief-k", "brief-l",
+];
 /// The one key that clients write and read in them.
 const KEY: &[u8] = b"key";
 
@@ -87,6 +90,8 @@ impl Ask {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Briefs {
+    /// How many names there are.
+    count: usize,
     /// The name of each group.
     names: BTreeMap<GroupId, String>,
     /// Group of each name on each node, after its last poll and after the one before.
@@ -109,9 +114,14 @@ fn broken(invariant: &'static str, message: String) -> Broken {
 }
 
 impl Briefs {
+    /// None of so many has been seen.
+    pub fn new(count: usize) -> Briefs {
+        Briefs { count, ..Briefs::default() }
+    }
+
     /// A node was polled.
     pub fn after_poll(&mut self, host: &Host, state: &Node) -> Result<(), Broken> {
-        for name in NAMES {
+        for name in NAMES.into_iter().take(self.count) {
             let now = state.keyspace_group(name).ok();
             let [last, _] = self.at.get(&(host.id, name)).copied().unwrap_or_default();
             self.at.insert((host.id, name), [now, last]);
@@ -125,7 +135,7 @@ impl Briefs {
         for keyspace in &known {
             self.see(keyspace)?;
         }
-        for name in NAMES {
+        for name in NAMES.into_iter().take(self.count) {
             let recorded = known.iter().find(|keyspace| keyspace.name == name).map(|keyspace| keyspace.group);
             let runs = state.keyspace_group(name).ok();
             // While a snapshot of the meta group is installed, its rows are those of the last checkpoint.

@@ -1,11 +1,12 @@
 //! Clients: one operation at a time each, to any node, with a deadline; and the history of what they
 //! were told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use check::{Action, Answer, Completion, History};
 use keyspace::{Command, Expect, KeyRange, Outcome, Query, QueryAnswer};
 use node::{CatalogAnswer, CatalogOp, Op, Reply, ReplyBody, Request};
+use scenario::Kind;
 use storage::Row;
 use types::{
     Applied, Contract, ErrorCode, NodeId, Problem,
@@ -18,10 +19,9 @@ use crate::{
     early,
     failure::Broken,
     holders::{Hold, Holders},
+    invariants::{Judged, is_left_out},
     keyed::{Keyed, Try},
-    plan::{
-        CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, PLAIN, Plan, QUOTA_BYTES, SHARDED, SHARDS, TALLIED,
-    },
+    plan::{HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS, TALLIED},
     read_leases,
     sessions::{Session, Sessions},
     tallies::{Tallies, Tally},
@@ -129,7 +129,7 @@ pub enum Errand {
 /// Contracts that clients create keyspaces under differ in this, in seconds.
 ///
 /// The shorter is longer than a client goes on with one key: see `keyed`.
-const TTLS_S: [u64; 2] = [86_400, 25];
+pub(crate) const TTLS_S: [u64; 2] = [86_400, 25];
 
 /// How an operation ended, for the world.
 #[derive(Debug)]
@@ -144,17 +144,22 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct Clients {
     pub(crate) dice: Dice,
-    keys: u64,
-    transactions: bool,
-    value_bytes: u64,
+    pub(crate) keys: u64,
+    pub(crate) transactions: bool,
+    /// Kinds of thing that they do not do.
+    pub(crate) idle: BTreeSet<Kind>,
+    pub(crate) hot_key_per_mille: u64,
+    /// Keyspaces that come and go.
+    pub(crate) briefs: usize,
+    pub(crate) value_bytes: u64,
     /// What each client does under an idempotency key, until it leaves it.
     pub(crate) keyed: Vec<Option<Keyed>>,
     /// Last revision that each client saw of each key.
-    known: Vec<BTreeMap<(usize, String), u64>>,
+    pub(crate) known: Vec<BTreeMap<(usize, String), u64>>,
     /// What each client wrote just now.
-    wrote: Vec<Option<(usize, String)>>,
+    pub(crate) wrote: Vec<Option<(usize, String)>>,
     /// What each client last saw of the accounts of each keyspace.
-    audited: Vec<BTreeMap<usize, Vec<Account>>>,
+    pub(crate) audited: Vec<BTreeMap<usize, Vec<Account>>>,
     pub(crate) waiting: BTreeMap<u64, Waiting>,
     /// What each client has seen.
     pub sessions: Sessions,
@@ -178,6 +183,9 @@ impl Clients {
             dice,
             keys: plan.keys,
             transactions: plan.transactions,
+            idle: plan.idle.clone(),
+            hot_key_per_mille: plan.hot_key_per_mille,
+            briefs: plan.briefs,
             value_bytes: plan.value_bytes,
             keyed: vec![None; all],
             known: vec![BTreeMap::new(); all],
@@ -213,68 +221,6 @@ impl Clients {
         self.waiting.iter().map(|(token, waiting)| (*token, waiting))
     }
 
-    /// A client begins any operation, to any node.
-    pub fn invoke_any(&mut self, client: usize, now_us: u64, nodes: u64) -> u64 {
-        let keyspace = self.dice.below(PLAIN as u64) as usize;
-        let node = NodeId(self.dice.below(nodes));
-        // Who reads elsewhere what it just wrote is the first to miss it.
-        if let Some((keyspace, key)) = self.wrote[client].take()
-            && self.dice.chance(300)
-        {
-            let (wish, timeout_ms) = (Wish::One(Action::Read { key }), self.dice.pick(&[100, 500, 2_000]));
-            return self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None);
-        }
-        // A transaction is of one shard.
-        let transactions = self.transactions && keyspace != SHARDED;
-        let number = self.dice.below(self.keys + u64::from(transactions));
-        let key = if number == self.keys { TOGETHER.to_string() } else { format!("k{number}") };
-        let mut value = self.value();
-        if key == TOGETHER {
-            // Written several times over: three of the largest would not fit the smallest log.
-            value.truncate(together::VALUE_BYTES_MAX);
-        }
-        if self.dice.chance(60) {
-            let ask = Ask::draw(&mut self.dice, now_us, self.tokens + 1);
-            let wish = Wish::Brief { name: self.dice.pick(&brief::NAMES), ask };
-            let timeout_ms = self.dice.pick(&[500, 2_000, 4_000]);
-            return self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None);
-        }
-        let kind = self.dice.below(100);
-        let wish = match kind {
-            0..4 if keyspace >= CONFIGURED => Wish::Create(self.dice.pick(&TTLS_S)),
-            4..14 => early::wish(&mut self.dice, value),
-            0..24 => Wish::One(Action::Write { key, value }),
-            24..36 => Wish::One(Action::Read { key }),
-            36..48 if key != TOGETHER => Wish::Stale { key, read: self.stale_read() },
-            36..48 => Wish::One(Action::Read { key }),
-            48..56 => Wish::One(Action::Delete { key }),
-            56..66 if transactions => {
-                let known = self.audited[client].get(&keyspace).map(Vec::as_slice);
-                Wish::Transfer(Transfer::draw(&mut self.dice, known))
-            }
-            66..72 if transactions => Wish::Audit { by_range: self.dice.chance(300) },
-            56..96 => {
-                let known = self.known[client].get(&(keyspace, key.clone())).copied();
-                let expected_revision = if self.dice.chance(150) { 0 } else { known.unwrap_or(0) };
-                Wish::One(Action::Cas { key, expected_revision, value })
-            }
-            _ => Wish::Range(self.keys()),
-        };
-        match self.dice.below(100) {
-            0..3 => self.sessions.forget(client),
-            3..10 => self.sessions.hand_over(self.dice.below(self.known.len() as u64) as usize, client),
-            _ => {}
-        }
-        let timeout_ms = self.dice.pick(&[100, 500, 2_000, 4_000]);
-        if let Wish::One(action) = &wish
-            && !matches!(action, Action::Read { .. })
-            && self.dice.chance(400)
-        {
-            self.begin_keyed(client, now_us, keyspace, action.clone());
-        }
-        self.invoke(client, now_us, node, keyspace, wish, timeout_ms, None)
-    }
-
     /// A client does the next task of the finale, if one is left.
     pub fn invoke_task(&mut self, client: usize, now_us: u64) -> Option<u64> {
         let task = self.tasks.pop_front()?;
@@ -288,7 +234,7 @@ impl Clients {
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is one fact of the operation")]
-    fn invoke(
+    pub(crate) fn invoke(
         &mut self,
         client: usize,
         now_us: u64,
@@ -374,7 +320,7 @@ impl Clients {
                 if matches!(waiting.wish, Wish::Hold(_)) {
                     self.holders.on_problem(waiting.client, Some(problem));
                 }
-                self.check_refusal(token, problem)?;
+                self.check_refusal(token, problem).unless_left_out()?;
                 let ended = self.lose(now_us, token, problem.applied);
                 return Ok(ended.expect("it was waiting"));
             }
@@ -407,7 +353,7 @@ impl Clients {
             }
             (Wish::Audit { .. }, ReplyBody::Answer(answer)) => {
                 let accounts = transfer::accounts(answer).ok_or_else(nonsense)?;
-                transfer::check_sum(&accounts)?;
+                transfer::check_sum(&accounts).unless_left_out()?;
                 self.audited[waiting.client].insert(waiting.keyspace, accounts);
                 Vec::new()
             }
@@ -430,7 +376,14 @@ impl Clients {
         };
         let waiting = self.waiting.remove(&token).expect("it was just found");
         self.sessions.on_reply(&waiting.session, &waiting, reply)?;
-        if self.after_success(&waiting, reply)? {
+        let over = match self.after_success(&waiting, reply) {
+            Err(broken) if is_left_out(broken.invariant) => {
+                self.keyed[waiting.client] = None;
+                matches!(waiting.try_of, Some(Try::Repeated | Try::Misused))
+            }
+            over => over?,
+        };
+        if over {
             return Ok(Ended { client: waiting.client, ok: true });
         }
         for ((process, action), completion) in
@@ -460,13 +413,6 @@ impl Clients {
     pub(crate) fn complete(&mut self, keyspace: usize, process: u64, now_us: u64, completion: Completion) {
         let completed = self.histories[keyspace].complete(process, now_us, completion);
         completed.expect("the completion is of the open operation");
-    }
-
-    /// A value that no other write has.
-    pub(crate) fn value(&mut self) -> String {
-        let longest = if self.dice.chance(20) { 4 * self.value_bytes } else { self.value_bytes };
-        let filler = self.dice.below(longest + 1) as usize;
-        format!("v{}{}", self.tokens + 1, ".".repeat(filler))
     }
 }
 

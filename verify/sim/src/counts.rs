@@ -17,7 +17,11 @@ pub struct Counts {
     pub operations: u64,
     /// Client operations that were answered with success.
     pub operations_ok: u64,
-    /// Faults and rare events by name.
+    /// Faults that happened, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How often each mark in the code was passed; see [`types::marks`].
+    pub marks: BTreeMap<&'static str, u64>,
+    /// Rare events by name.
     pub named: BTreeMap<&'static str, u64>,
 }
 
@@ -29,6 +33,11 @@ impl Counts {
         }
     }
 
+    /// Counts a fault.
+    pub fn add_fault(&mut self, kind: &'static str) {
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
     /// Adds another world's figures.
     pub fn merge(&mut self, other: &Counts) {
         self.events += other.events;
@@ -38,6 +47,12 @@ impl Counts {
         self.operations_ok += other.operations_ok;
         for (name, times) in &other.named {
             self.add(name, *times);
+        }
+        for (kind, times) in &other.faults {
+            *self.faults.entry(kind).or_default() += times;
+        }
+        for (mark, times) in &other.marks {
+            *self.marks.entry(mark).or_default() += times;
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     clients::Wish,
     event::{Event, ProcessEvent},
     failure::Broken,
+    invariants::{Judged, is_left_out},
     plan::{CLOCK_DRIFT_PPM, KEYSPACES, MS},
     process::{JobDone, Logged, Stop, StoreJob},
     promises, receipts, sessions,
@@ -119,19 +120,24 @@ impl World {
         let mut outputs = Vec::new();
         process.node.poll(now, &mut outputs).map_err(fatal)?;
         // What this poll applied and committed is known before its answers are looked at.
-        self.oracle.after_poll(self.now_us, &self.hosts, node.0 as usize).map_err(Stop::Broken)?;
+        let seen = self.oracle.after_poll(self.now_us, &self.hosts, node.0 as usize);
+        seen.unless_left_out().map_err(Stop::Broken)?;
         let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
         for output in outputs {
             match output {
                 Output::Send { to, message } => {
                     if self.oracle.look_inside {
-                        promises::check(&self.hosts[node.0 as usize], to, &message).map_err(Stop::Broken)?;
+                        let kept = promises::check(&self.hosts[node.0 as usize], to, &message);
+                        kept.unless_left_out().map_err(Stop::Broken)?;
                     }
                     self.oracle.on_send(&message).map_err(Stop::Broken)?;
                     self.count_message(&message);
                     sends.entry(to).or_default().push(message);
                 }
-                output => self.carry_out(node, output)?,
+                output => match self.carry_out(node, output) {
+                    Err(Stop::Broken(broken)) if is_left_out(broken.invariant) => {}
+                    carried_out => carried_out?,
+                },
             }
         }
         for (to, messages) in sends {
@@ -171,7 +177,8 @@ impl World {
             Output::Disconnect { peer, reason } => {
                 if self.oracle.look_inside {
                     let message = format!("node {node} disconnects node {peer}: {reason}");
-                    return Err(Stop::Broken(Broken::safety("good_peers_are_not_accused", message)));
+                    let accused = Err(Broken::safety("good_peers_are_not_accused", message));
+                    accused.unless_left_out().map_err(Stop::Broken)?;
                 }
                 self.queue.push(self.now_us, Event::PeerDown { node, peer });
                 self.queue.push(self.now_us, Event::PeerDown { node: peer, peer: node });
@@ -270,7 +277,7 @@ impl World {
             self.clients.waiting(token).map(|waiting| waiting.wish.clone())
         {
             let asked = brief::of(&wish).expect("it is about one of them");
-            self.oracle.briefs.on_reply(self.now_us, node, asked, &result)?;
+            self.oracle.briefs.on_reply(self.now_us, node, asked, &result).unless_left_out()?;
             self.counts.add("briefs_answered", result.is_ok().into());
             let ended = self.clients.end(token).expect("it was waiting");
             self.counts.operations_ok += u64::from(result.is_ok());
@@ -288,25 +295,29 @@ impl World {
             self.counts.add("audits", audit.into());
             let (wish, waiting_keyspace) = (waiting.wish.clone(), waiting.keyspace);
             let asked = waiting.request.options.ack;
-            receipts::check(&self.oracle, node, waiting, reply)?;
+            receipts::check(&self.oracle, node, waiting, reply).unless_left_out()?;
             if !matches!(reply.body, ReplyBody::Catalog(_)) {
-                self.times.on_reply(token, &waiting.request.options.session, &reply.receipt)?;
+                self.times
+                    .on_reply(token, &waiting.request.options.session, &reply.receipt)
+                    .unless_left_out()?;
             }
             if let (Wish::Early { value, ack, .. }, ReplyBody::Accepted) = (&wish, &reply.body) {
                 self.counts.add("acknowledged_early", 1);
-                self.early.on_accepted(&self.oracle, &self.hosts, (value, *ack), &reply.receipt)?;
+                self.early
+                    .on_accepted(&self.oracle, &self.hosts, (value, *ack), &reply.receipt)
+                    .unless_left_out()?;
             } else {
-                self.check_receipt(&wish, asked, reply)?;
+                self.check_receipt(&wish, asked, reply).unless_left_out()?;
             }
-            self.check_hold(token, reply)?;
-            self.check_tally(token, reply)?;
+            self.check_hold(token, reply).unless_left_out()?;
+            self.check_tally(token, reply).unless_left_out()?;
             if let Wish::Stale { key, read } = &wish {
                 self.counts.add(read_name(*read), 1);
                 let place = sessions::place(waiting_keyspace, key);
-                self.check_age(&wish, place, reply)?;
+                self.check_age(&wish, place, reply).unless_left_out()?;
             }
             if let ReplyBody::Catalog(node::CatalogAnswer::Created { keyspace, created }) = &reply.body {
-                self.oracle.catalog.on_created(keyspace, *created)?;
+                self.oracle.catalog.on_created(keyspace, *created).unless_left_out()?;
                 self.counts.add("keyspaces_created", (*created).into());
             }
             if let (
@@ -315,10 +326,19 @@ impl World {
                 | Wish::Early { value, .. },
             ) = (put, &wish)
             {
-                self.oracle.check_acknowledged(&self.hosts, value.as_bytes(), reply.receipt.acks.durable)?;
+                self.oracle
+                    .check_acknowledged(&self.hosts, value.as_bytes(), reply.receipt.acks.durable)
+                    .unless_left_out()?;
             }
         }
-        let ended = self.clients.reply(self.now_us, token, &result)?;
+        let ended = match self.clients.reply(self.now_us, token, &result) {
+            Err(broken) if is_left_out(broken.invariant) => {
+                // The answer is of no use to its client.
+                self.lose(token, Applied::Unknown);
+                return Ok(());
+            }
+            ended => ended?,
+        };
         self.counts.operations_ok += u64::from(ended.ok);
         self.wake(ended.client, self.plan.think_us);
         Ok(())

@@ -13,7 +13,7 @@ use node::{
 };
 use types::{GroupId, Receipt, contract::Ack};
 
-use crate::{clients::Wish, dice::Dice, failure::Broken, host::Host, oracle::Oracle};
+use crate::{clients::Wish, dice::Dice, failure::Broken, host::Host, invariants::Judged, oracle::Oracle};
 
 /// Keys of such writes: no history has them.
 const KEYS: u64 = 4;
@@ -109,19 +109,16 @@ impl EarlyWrites {
                 writes.contains_key(place) || counted.contains(&(place.0, place.2))
             };
             if !places.iter().any(known) {
-                return Err(Broken::safety(
-                    "lost_writes_are_listed",
-                    format!("{value:.20} was acknowledged, and is neither committed nor listed: {places:?}"),
-                ));
+                let message =
+                    format!("{value:.20} was acknowledged, and is neither committed nor listed: {places:?}");
+                Err(Broken::safety("lost_writes_are_listed", message)).unless_left_out()?;
             }
         }
         for ((group, index, term), write) in writes {
             let committed = oracle.committed_term(group, index) == Some(term);
             if (committed && write.decided) || !oracle.was_in_a_log(group, index, term) {
-                return Err(Broken::safety(
-                    "listed_writes_are_lost",
-                    format!("committed: {committed}, listed as {write:?}"),
-                ));
+                let message = format!("committed: {committed}, listed as {write:?}");
+                Err(Broken::safety("listed_writes_are_lost", message)).unless_left_out()?;
             }
         }
         Ok(())

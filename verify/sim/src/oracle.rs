@@ -16,6 +16,7 @@ use crate::{
     effects::Effects,
     failure::Broken,
     host::Host,
+    invariants::Judged,
     past::{Compaction, Past},
     plan::{CONFIGURED, HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SECOND, SHARDS},
     read_leases, tallies,
@@ -75,7 +76,8 @@ impl Oracle {
     pub fn new(look_inside: bool, plan: &Plan) -> Oracle {
         let (history_revisions_max, clock_drift_ppm) =
             (plan.limits.history_revisions_max, plan.clock_drift_ppm);
-        Oracle { look_inside, history_revisions_max, clock_drift_ppm, ..Oracle::default() }
+        let briefs = Briefs::new(plan.briefs);
+        Oracle { look_inside, history_revisions_max, clock_drift_ppm, briefs, ..Oracle::default() }
     }
 
     /// A node asks its log to write this.
@@ -96,7 +98,7 @@ impl Oracle {
                     && log.holds(write.group, entry.index, entry.term)
                 {
                     let (index, term) = (entry.index, entry.term);
-                    self.on_entry(write.group, index, term, &entry.data, previous)?;
+                    self.on_entry(write.group, index, term, &entry.data, previous).unless_left_out()?;
                 }
             }
         }
@@ -111,7 +113,8 @@ impl Oracle {
         }
         let mut previous = raft.log_term;
         for entry in &raft.entries {
-            self.on_entry(GroupId(message.group), entry.index, entry.term, &entry.data, previous)?;
+            self.on_entry(GroupId(message.group), entry.index, entry.term, &entry.data, previous)
+                .unless_left_out()?;
             previous = entry.term;
         }
         Ok(())
@@ -191,16 +194,16 @@ impl Oracle {
     pub fn after_poll(&mut self, now_us: u64, hosts: &[Host], number: usize) -> Result<(), Broken> {
         let host = &hosts[number];
         let Some(process) = &host.process else { return Ok(()) };
-        self.catalog.after_poll(host.id, &process.node)?;
-        self.briefs.after_poll(host, &process.node)?;
+        self.catalog.after_poll(host.id, &process.node).unless_left_out()?;
+        self.briefs.after_poll(host, &process.node).unless_left_out()?;
         for group in process.node.groups() {
             let raft = process.node.raft(group).expect("a group that is listed runs");
             self.check_group(now_us, hosts, host, group, raft, &process.node)?;
             for (group, lease) in std::mem::take(&mut self.effects.expired) {
-                self.lifetimes.expire(group, lease, now_us)?;
+                self.lifetimes.expire(group, lease, now_us).unless_left_out()?;
             }
             let state = process.node.group_state(group);
-            self.check_quota(host.id, group, state.bytes)?;
+            self.check_quota(host.id, group, state.bytes).unless_left_out()?;
             let revision = state.revision;
             self.revisions.entry((group, revision)).or_insert(now_us);
         }
@@ -252,39 +255,39 @@ impl Oracle {
         if boot == host.boot
             && (now.term < before.term || now.commit < before.commit || now.applied < before.applied)
         {
-            return Err(Broken::safety("monotonic", format!("{at}: {before:?} then {now:?}")));
+            let message = format!("{at}: {before:?} then {now:?}");
+            Err(Broken::safety("monotonic", message)).unless_left_out()?;
         }
         if now.leads && !(before.leads && before.term == now.term) {
-            self.check_leader(host.id, group, now.term, raft)?;
+            self.check_leader(host.id, group, now.term, raft).unless_left_out()?;
         }
         if now.leads && self.look_inside {
-            read_leases::check(now_us, hosts, group, host, raft)?;
+            read_leases::check(now_us, hosts, group, host, raft).unless_left_out()?;
         }
         for index in before.commit + 1..=now.commit {
-            self.check_commit(hosts, &at, group, index, raft)?;
+            self.check_commit(hosts, &at, group, index, raft).unless_left_out()?;
             if let Some(entry) = raft.entry(index) {
-                self.effects.on_commit(group, entry)?;
+                self.effects.on_commit(group, entry).unless_left_out()?;
                 for compaction in self.past.on_commit(group, entry) {
-                    self.check_compaction(now_us, group, compaction)?;
+                    self.check_compaction(now_us, group, compaction).unless_left_out()?;
                 }
             }
         }
         // While a snapshot is installed the store shows its last checkpoint again.
         let index = state.applied_index;
         if index > now.commit {
-            return Err(Broken::safety("applied_is_committed", format!("{at}: applied {index}, {now:?}")));
+            let message = format!("{at}: applied {index}, {now:?}");
+            Err(Broken::safety("applied_is_committed", message)).unless_left_out()?;
         }
-        self.effects.check_revision(&at, group, index, state.revision)?;
+        self.effects.check_revision(&at, group, index, state.revision).unless_left_out()?;
         if index > 0 {
             let found = (state.revision, state.state_hash);
             let known = *self.states.entry((group, index)).or_insert(found);
             if known != found {
-                return Err(Broken::safety(
-                    "states_agree",
-                    format!(
-                        "{at}: at applied index {index} revision and hash are {found:?}, elsewhere {known:?}"
-                    ),
-                ));
+                let message = format!(
+                    "{at}: at applied index {index} revision and hash are {found:?}, elsewhere {known:?}"
+                );
+                Err(Broken::safety("states_agree", message)).unless_left_out()?;
             }
         }
         self.seen.insert((host.id, group), (host.boot, now));
@@ -309,10 +312,8 @@ impl Oracle {
             }
         };
         if leader != node {
-            return Err(Broken::safety(
-                "one_leader_per_term",
-                format!("group {group} term {term}: nodes {leader} and {node} both lead"),
-            ));
+            let message = format!("group {group} term {term}: nodes {leader} and {node} both lead");
+            Err(Broken::safety("one_leader_per_term", message)).unless_left_out()?;
         }
         let last = self.committed.range((group, 0)..=(group, u64::MAX)).next_back();
         if let Some((&(_, index), &(committed_term, _))) = last
@@ -383,10 +384,8 @@ impl Oracle {
             self.committed.get(&(*group, *index)).is_some_and(|(committed, _)| committed == term)
         });
         let Some(&(group, index, term)) = committed else {
-            return Err(Broken::safety(
-                "acknowledged_is_committed",
-                format!("it is in the logs at {places:?} only"),
-            ));
+            let message = format!("it is in the logs at {places:?} only");
+            return Err(Broken::safety("acknowledged_is_committed", message));
         };
         let holders = holders(hosts, group, index, term);
         if self.look_inside && holders < durable as usize {

@@ -1,10 +1,13 @@
 //! What one seed's world looks like: its size, its speeds and the faults it suffers.
 
+use std::collections::BTreeSet;
+
 use node::Timing;
+use scenario::Kind;
 use types::Limits;
 
-use crate::dice::Dice;
 pub use crate::faults::kinds::FaultKind;
+use crate::{constrain::Constraints, dice::Dice};
 
 /// Keyspaces of every world: those of the configuration, then those that clients create.
 pub const KEYSPACES: [&str; 5] = ["default", "second", "made-a", "made-b", "tallies"];
@@ -22,6 +25,8 @@ pub const SHARDS: u32 = 2;
 pub const LIMITED: usize = 2;
 /// Its quota.
 pub const QUOTA_BYTES: u64 = 1_000;
+/// Keyspaces that come and go in any world.
+pub const BRIEFS: usize = 2;
 /// For how long histories are kept in keyspaces that clients create, in seconds.
 pub const HISTORY_TTL_S: u64 = 2;
 /// By how much monotonic clocks are wrong, in parts per million.
@@ -29,6 +34,8 @@ pub const CLOCK_DRIFT_PPM: u64 = 10_000;
 /// The same in worlds without clients that go by it: two such clocks differ by less than one part in
 /// [`types::limits::READ_LEASE_DRIFT`].
 pub const WIDE_CLOCK_DRIFT_PPM: u64 = 50_000;
+/// Within this virtual time a healed cluster must have come together, unless a scenario says otherwise.
+pub const PROGRESS_US: u64 = 20 * SECOND;
 /// Microseconds in a millisecond.
 pub const MS: u64 = 1_000;
 /// Microseconds in a second.
@@ -85,8 +92,16 @@ pub struct Plan {
     pub clock_drift_ppm: u64,
     /// Whether clients run transactions. Without them the log is read a second time to its end.
     pub transactions: bool,
+    /// Kinds of thing that clients do not do.
+    pub idle: BTreeSet<Kind>,
+    /// Of a thousand operations so many go to one key of one keyspace.
+    pub hot_key_per_mille: u64,
+    /// Keyspaces that come and go.
+    pub briefs: usize,
     /// Longest usual value, in bytes.
     pub value_bytes: u64,
+    /// Once all is healed, everything that is owed comes within this time.
+    pub progress_us: u64,
     /// Nodes' bounds.
     pub limits: Limits,
     /// Nodes' speeds.
@@ -94,8 +109,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed's generator.
-    pub fn draw(dice: &mut Dice) -> Plan {
+    /// A plan that a scenario allows: what it leaves out is drawn as for any world.
+    pub fn draw(dice: &mut Dice, constraints: &Constraints) -> Plan {
+        let own = dice.fork();
+        let mut plan = Plan::any(dice);
+        constraints.apply(&mut plan, own);
+        plan
+    }
+
+    fn any(dice: &mut Dice) -> Plan {
         const KIB: u64 = 1024;
         let quiet = dice.chance(80);
         let mut faults = FaultKind::ALL.to_vec();
@@ -143,7 +165,11 @@ impl Plan {
             think_us: dice.between(5, 40) * MS,
             clock_drift_ppm,
             transactions: dice.chance(500),
+            idle: BTreeSet::new(),
+            hot_key_per_mille: 0,
+            briefs: BRIEFS,
             value_bytes: dice.pick(&[40, 400, 4_000]),
+            progress_us: PROGRESS_US,
             limits,
             timing: Timing::default(),
         }

@@ -14,8 +14,9 @@ use std::{
 
 use crate::{
     counts::Counts,
-    failure::{Failure, Promise, Verdict},
-    world::{self, Options, Outcome},
+    failure::{Broken, Failure, Promise, Verdict},
+    invariants::is_left_out,
+    world::{Options, Outcome, World},
 };
 
 thread_local! {
@@ -44,6 +45,15 @@ impl Summary {
         self.passed + self.failed.len() as u64 + self.unknown.len() as u64
     }
 
+    /// Marks in the code that no seed passed.
+    pub fn marks_missed(&self) -> Vec<&'static str> {
+        types::marks::MARKS
+            .iter()
+            .map(|(mark, _)| *mark)
+            .filter(|mark| !self.counts.marks.contains_key(mark))
+            .collect()
+    }
+
     /// Whether every seed passed.
     pub fn clean(&self) -> bool {
         self.failed.is_empty() && self.unknown.is_empty()
@@ -63,27 +73,26 @@ pub struct Extras {
 pub fn run_seed(seed: u64, options: &Options) -> Outcome {
     quiet_panics();
     PANIC.set(Some(String::new()));
-    let run = panic::catch_unwind(AssertUnwindSafe(|| world::run(seed, options)));
-    let said = PANIC.take().unwrap_or_default();
-    run.unwrap_or_else(|_| {
-        let failure =
-            Failure { promise: Promise::Crash, invariant: "no_panic", message: said, step: 0, time_us: 0 };
-        Outcome {
-            seed,
-            verdict: Verdict::Failed(failure),
-            trace_hash: 0,
-            trace: None,
-            counts: Counts::default(),
-        }
-    })
+    let mut world = World::new(seed, options);
+    let ran = panic::catch_unwind(AssertUnwindSafe(|| world.verdict()));
+    let verdict = ran.unwrap_or_else(|_| {
+        let said = PANIC.replace(Some(String::new())).unwrap_or_default();
+        // A world that goes without this invariant ends here all the same.
+        if is_left_out("no_panic") { Verdict::Stopped } else { world.failed(Broken::crash("no_panic", said)) }
+    });
+    let outcome = world.outcome(seed, verdict);
+    // What panicked once may do so again as it is taken down, which is no news.
+    drop(panic::catch_unwind(AssertUnwindSafe(|| drop(world))));
+    PANIC.set(None);
+    outcome
 }
 
-/// Runs seeds on all cores, calling `progress` with the number done now and then.
+/// Runs seeds on all cores, calling `progress` with what they came to so far, now and then.
 pub fn run_seeds(
     seeds: Range<u64>,
     options: &Options,
     extras: Extras,
-    progress: &(dyn Fn(u64) + Sync),
+    progress: &(dyn Fn(&Summary) + Sync),
 ) -> Summary {
     let started = Instant::now();
     let next = AtomicU64::new(seeds.start);
@@ -106,7 +115,7 @@ pub fn run_seeds(
                         matches!(&outcome.verdict, Verdict::Failed(f) if f.promise == Promise::Safety);
                     let mut summary = summary.lock().expect("no thread panics with the lock");
                     summary.add(outcome);
-                    progress(summary.seeds());
+                    progress(&summary);
                     if violated && extras.stop_at_violation {
                         stop.store(true, Ordering::Relaxed);
                     }

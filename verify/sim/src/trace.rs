@@ -10,12 +10,21 @@ pub struct Trace {
     line: String,
     text: Option<String>,
     lines: u64,
+    /// What is looked for, and whether a line had it.
+    looked_for: Option<String>,
+    found: bool,
 }
 
 impl Trace {
     /// An empty trace; `keep` keeps its text.
-    pub fn new(keep: bool) -> Trace {
-        Trace { hash: Xxh3::new(), line: String::new(), text: keep.then(String::new), lines: 0 }
+    pub fn new(keep: bool, looked_for: Option<String>) -> Trace {
+        let (line, text) = (String::new(), keep.then(String::new));
+        Trace { hash: Xxh3::new(), line, text, lines: 0, looked_for, found: false }
+    }
+
+    /// Whether a line had in it what is looked for.
+    pub fn found(&self) -> bool {
+        self.found
     }
 
     /// Adds one line.
@@ -25,6 +34,7 @@ impl Trace {
             .expect("writing to a string succeeds");
         self.hash.update(self.line.as_bytes());
         self.lines += 1;
+        self.found |= self.looked_for.as_ref().is_some_and(|text| self.line.contains(text));
         if let Some(text) = &mut self.text {
             text.push_str(&self.line);
         }
@@ -36,8 +46,8 @@ impl Trace {
     }
 
     /// The text, if it was kept.
-    pub fn into_text(self) -> Option<String> {
-        self.text
+    pub fn take_text(&mut self) -> Option<String> {
+        self.text.take()
     }
 }
 

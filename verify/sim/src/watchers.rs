@@ -9,6 +9,7 @@ use keyspace::{
     history::{KeyEvent, NotReadable, Revision},
 };
 use node::{Input, Op, Reply, ReplyBody, Request, WatchEvent, WatchRequest};
+use scenario::Kind;
 use storage::Row;
 use types::{ErrorCode, GroupId, NodeId, Problem};
 
@@ -88,7 +89,8 @@ pub struct Watchers {
 impl Watchers {
     /// Those of a world.
     pub fn new(mut dice: Dice, plan: &Plan) -> Watchers {
-        let all = (0..dice.between(1, 4)).map(|_| Watcher::draw(&mut dice, plan)).collect();
+        let watching = if plan.idle.contains(&Kind::Watches) { 0 } else { dice.between(1, 4) };
+        let all = (0..watching).map(|_| Watcher::draw(&mut dice, plan)).collect();
         Watchers { dice, all, tokens: TOKENS_FROM }
     }
 

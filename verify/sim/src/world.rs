@@ -1,13 +1,14 @@
 //! One world: many real nodes on one thread under virtual time. Everything that happens comes out of
 //! one queue in one order, and everything random out of one seed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use node::{NodeConfig, Request};
 use types::{Applied, ClusterId, NodeId};
 
 use crate::{
     clients::Clients,
+    constrain::{Constraints, Cut},
     counts::Counts,
     dice::Dice,
     early::EarlyWrites,
@@ -16,6 +17,8 @@ use crate::{
     faults::Injector,
     finale::Stage,
     host::Host,
+    injection::{Injected, Numbers},
+    invariants::{Judged, LeftOut},
     judge,
     lab::Book,
     network::{Frame, Network},
@@ -31,12 +34,14 @@ use crate::{
 const ANSWER_SLACK_US: u64 = 200 * MS;
 
 /// Where to stop before the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {
     /// Before the event of this number.
     Step(u64),
     /// Before the first event at or after this virtual time, in microseconds.
     TimeUs(u64),
+    /// After the event in which the first line of the trace has this in it.
+    Line(String),
 }
 
 /// How to run a world.
@@ -48,9 +53,34 @@ pub struct Options {
     pub until: Option<Until>,
     /// Look for the consequences of broken promises alone, not at the promises between nodes.
     pub outcomes_only: bool,
+    /// Worlds that are allowed, one of these after the other by seed; none: any world.
+    pub scenarios: Vec<Arc<Constraints>>,
+    /// Invariants that are not judged, beside those that a scenario leaves out.
+    pub left_out: LeftOut,
+    /// What is left out of every world.
+    pub cut: Cut,
+    /// Numbers of faults that do not happen.
+    pub skip_faults: Numbers,
     /// The bug that every node runs with.
     #[cfg(feature = "planted")]
     pub planted: Option<raft_group::Planted>,
+}
+
+impl Until {
+    fn line(&self) -> Option<String> {
+        match self {
+            Until::Line(text) => Some(text.clone()),
+            Until::Step(_) | Until::TimeUs(_) => None,
+        }
+    }
+}
+
+impl Options {
+    /// The scenario of a seed.
+    pub fn scenario(&self, seed: u64) -> Arc<Constraints> {
+        let number = seed.checked_rem(self.scenarios.len() as u64);
+        number.map(|number| self.scenarios[number as usize].clone()).unwrap_or_default()
+    }
 }
 
 /// What a run of one seed came to.
@@ -66,6 +96,8 @@ pub struct Outcome {
     pub trace: Option<String>,
     /// What happened.
     pub counts: Counts,
+    /// The faults that happened.
+    pub faults: Vec<Injected>,
 }
 
 /// See the module.
@@ -97,42 +129,62 @@ pub struct World {
     cluster: ClusterId,
 }
 
-/// Runs a seed to its end.
-///
-/// # Panics
-/// Where the code under test does; [`crate::runner::run_seed`] makes that a failure of the seed.
-pub fn run(seed: u64, options: &Options) -> Outcome {
-    let mut world = World::new(seed, options);
-    let verdict = match world.run() {
-        Ok(verdict) => verdict,
-        Err(broken) => {
-            let Broken { promise, invariant, message } = broken;
-            let (step, time_us) = (world.counts.events, world.now_us);
-            world.note(format_args!("BROKEN {invariant}: {message}"));
-            Verdict::Failed(Failure { promise, invariant, message, step, time_us })
-        }
-    };
-    world.counts.simulated_us = world.now_us;
-    world.counts.add("elections", world.oracle.elections);
-    world.counts.add("times_followed", world.times.followed);
-    world.counts.add("effects_checked", world.oracle.effects.checked);
-    world.counts.add("leases_expired", world.oracle.lifetimes.expired() as u64);
-    let trace_hash = world.trace.hash();
-    Outcome { seed, verdict, trace_hash, trace: world.trace.into_text(), counts: world.counts }
-}
-
 impl World {
-    fn new(seed: u64, options: &Options) -> World {
+    /// Runs to the end, or to where a promise is broken.
+    ///
+    /// # Panics
+    /// Where the code under test does; [`crate::runner::run_seed`] makes that a failure of the seed.
+    pub fn verdict(&mut self) -> Verdict {
+        match self.run() {
+            Ok(verdict) => verdict,
+            Err(broken) => self.failed(broken),
+        }
+    }
+
+    /// The verdict on a world in which this is broken, now.
+    pub fn failed(&mut self, broken: Broken) -> Verdict {
+        let Broken { promise, invariant, message } = broken;
+        let (step, time_us) = (self.counts.events, self.now_us);
+        self.note(format_args!("BROKEN {invariant}: {message}"));
+        Verdict::Failed(Failure { promise, invariant, message, step, time_us })
+    }
+
+    /// What it came to; nothing happens in it any more.
+    pub fn outcome(&mut self, seed: u64, verdict: Verdict) -> Outcome {
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.simulated_us = self.now_us;
+        counts.marks = types::marks::take();
+        counts.add("elections", self.oracle.elections);
+        counts.add("times_followed", self.times.followed);
+        counts.add("effects_checked", self.oracle.effects.checked);
+        counts.add("leases_expired", self.oracle.lifetimes.expired() as u64);
+        let faults = std::mem::take(&mut self.injector.happened);
+        Outcome {
+            seed,
+            verdict,
+            trace_hash: self.trace.hash(),
+            trace: self.trace.take_text(),
+            counts,
+            faults,
+        }
+    }
+
+    /// The world of a seed, in which nothing has happened yet.
+    pub fn new(seed: u64, options: &Options) -> World {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let mut plan = Plan::draw(&mut dice, &options.scenario(seed));
+        options.cut.apply(&mut plan);
         World::of_plan(seed, dice, plan, options)
     }
 
     /// A world of this plan, in which nothing has happened yet.
     pub(crate) fn of_plan(seed: u64, mut dice: Dice, plan: Plan, options: &Options) -> World {
+        options.left_out.and(options.scenario(seed).left_out()).apply();
+        // What an earlier world of this thread left, if nobody asked for its outcome.
+        types::marks::take();
         let mut cluster = [0; 16];
         cluster[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut trace = Trace::new(options.keep_trace);
+        let mut trace = Trace::new(options.keep_trace, options.until.as_ref().and_then(Until::line));
         trace.line(0, format_args!("seed {seed} {plan:?}"));
         World {
             hosts: (0..plan.nodes)
@@ -177,15 +229,16 @@ impl World {
         self.queue.push(SECOND + self.plan.chaos_us, Event::Recover(Recovery::Heal));
         while self.stage != Stage::Done {
             let (at_us, event) = self.queue.pop().expect("ticks and looks never end");
-            let stop = match self.options.until {
-                Some(Until::Step(step)) => self.counts.events >= step,
-                Some(Until::TimeUs(time_us)) => at_us >= time_us,
+            let stop = match &self.options.until {
+                Some(Until::Step(step)) => self.counts.events >= *step,
+                Some(Until::TimeUs(time_us)) => at_us >= *time_us,
+                Some(Until::Line(_)) => self.trace.found(),
                 None => false,
             };
             if stop {
                 return Ok(Verdict::Stopped);
             }
-            self.happen(at_us, event)?;
+            self.happen(at_us, event).unless_left_out()?;
         }
         judge::judge(&self.clients.histories, &mut self.counts)
     }
@@ -240,14 +293,15 @@ impl World {
     fn on_frame(&mut self, frame: &Frame) -> Result<(), Broken> {
         let Some(messages) = self.network.receive(frame) else {
             if !frame.damaged {
-                return Err(Broken::safety("whole_frames_are_accepted", format!("{frame:?}")));
+                Err(Broken::safety("whole_frames_are_accepted", format!("{frame:?}"))).unless_left_out()?;
             }
             self.note(format_args!("node {} refuses a damaged frame of {}", frame.to, frame.from));
             self.on_peer_down(frame.to, frame.from)?;
             return self.on_peer_down(frame.from, frame.to);
         };
         if frame.damaged {
-            return Err(Broken::safety("damaged_frames_are_refused", format!("{frame:?} gave {messages:?}")));
+            let message = format!("{frame:?} gave {messages:?}");
+            Err(Broken::safety("damaged_frames_are_refused", message)).unless_left_out()?;
         }
         self.deliver(frame.to, frame.from, messages)
     }
@@ -262,7 +316,9 @@ impl World {
             _ if self.clients.tallies.has(client) => {
                 self.clients.invoke_tally(client, self.now_us, self.plan.nodes, self.in_chaos())
             }
-            Stage::Chaos => Some(self.clients.invoke_any(client, self.now_us, self.plan.nodes)),
+            Stage::Chaos if self.clients.have_work() => {
+                Some(self.clients.invoke_any(client, self.now_us, self.plan.nodes))
+            }
             _ => self.clients.invoke_task(client, self.now_us),
         };
         let Some(token) = token else {
@@ -290,10 +346,11 @@ impl World {
             return Ok(());
         }
         let (wish, timeout_ms) = (&waiting.wish, waiting.timeout_ms);
-        Err(Broken::liveness(
-            "answers_by_the_deadline",
-            format!("node {node} has not answered request {token} {wish:?} with deadline {timeout_ms} ms"),
-        ))
+        let message =
+            format!("node {node} has not answered request {token} {wish:?} with deadline {timeout_ms} ms");
+        Err(Broken::liveness("answers_by_the_deadline", message)).unless_left_out()?;
+        self.lose(token, Applied::Unknown);
+        Ok(())
     }
 
     /// When a request that a node took in now must have been answered.

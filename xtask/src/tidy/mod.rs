@@ -5,6 +5,7 @@ use std::{path::Path, process::Command};
 mod docs;
 mod laws;
 mod layout;
+mod marks;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +41,7 @@ pub fn run(root: &Path) -> Result<Vec<String>, String> {
     findings.extend(laws::check_sources(&files));
     findings.extend(laws::check_dependencies(&metadata));
     findings.extend(docs::check(&files));
+    findings.extend(marks::check(&files));
     findings.sort();
     Ok(findings)
 }

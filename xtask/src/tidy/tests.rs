@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{SourceFile, docs, laws, layout};
+use super::{SourceFile, docs, laws, layout, marks};
 
 fn file(path: &str, text: &str) -> SourceFile {
     SourceFile { path: path.into(), text: text.into() }
@@ -73,4 +73,22 @@ fn pages_reasons_and_links_must_be_there() {
         let broken: Vec<SourceFile> = kept.iter().filter(|file| file.path != missing).cloned().collect();
         assert!(!docs::check(&broken).is_empty(), "{missing} is gone and nobody noticed");
     }
+}
+
+#[test]
+fn a_listed_mark_is_in_the_code_once() {
+    let list =
+        "//! X.\npub const MARKS: &[(&str, &str)] = &[\n    (\"torn_tail\", \"A tail was torn\"),\n];\n";
+    let kept = vec![
+        file("core/types/src/marks.rs", list),
+        file("core/storage/src/wal.rs", "//! X.\ntypes::mark!(\"torn_tail\");\n"),
+    ];
+    assert!(marks::check(&kept).is_empty(), "{:?}", marks::check(&kept));
+    assert_eq!(
+        marks::check(&kept[..1]),
+        ["core/types/src/marks.rs: torn_tail is nowhere in the core's code"]
+    );
+    let twice = [&kept[..], &kept[1..]].concat();
+    assert_eq!(marks::check(&twice).len(), 1);
+    assert_eq!(marks::check(&kept[1..]), ["core/types/src/marks.rs is missing"]);
 }

@@ -92,6 +92,9 @@ pub(crate) fn reclaim(
         })?;
     }
     let next = if events.len() > events_max { events.pop() } else { None };
+    if next.is_some() {
+        types::mark!("history_reclaimed_in_parts");
+    }
     for (key, event) in &events {
         let (before, of) = split_event(&event.value).ok_or_else(|| corrupt(group, "an event has no key"))?;
         if before > 0 {

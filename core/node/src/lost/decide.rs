@@ -65,6 +65,7 @@ impl Node {
             lease: None,
         };
         if self.is_gone(write.group) {
+            types::mark!("lost_with_its_keyspace");
             // Its keyspace is deleted, with all that was in it.
             return Ok(Some(TxnOp::Delete { keys: Keys::One(key) }));
         }
@@ -75,8 +76,12 @@ impl Node {
         let applied = self.store.state(write.group).applied_index.min(write.index);
         let reached = applied == write.index;
         Ok(match keyspace::term_of(&self.store, write.group, applied)? {
-            TermOf::Term(term) if term > write.term => Some(decided()),
+            TermOf::Term(term) if term > write.term => {
+                types::mark!("listed_write_is_lost");
+                Some(decided())
+            }
             TermOf::Term(term) if reached && term == write.term => {
+                types::mark!("listed_write_was_kept");
                 Some(TxnOp::Delete { keys: Keys::One(key) })
             }
             // Not known any more: better listed than forgotten.

@@ -79,6 +79,7 @@ impl Node {
             return true;
         }
         let (reported, puts) = if full { count(&doomed) } else { one_by_one(&doomed) };
+        types::mark!("lost_write_listed");
         group.lost.reporting = Some(reported);
         let txn = Txn { then: puts, ..Txn::default() };
         self.change_list(now, Origin::LostReport { group: Some(id) }, txn);

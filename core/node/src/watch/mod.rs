@@ -174,12 +174,14 @@ impl Node {
             let Some(watcher) = watched.watchers.get_mut(&token) else { continue };
             if watcher.position.is_none() {
                 if watcher.request.session.seen(id) > state.applied_index {
+                    types::mark!("watch_waits_for_session");
                     continue;
                 }
                 let from = watcher.request.from.unwrap_or(state.revision + 1);
                 #[cfg(feature = "planted")]
                 let from = self.planted_watch_from(from, state.revision, floor);
                 if from <= floor {
+                    types::mark!("watch_began_too_late");
                     watched.watchers.remove(&token);
                     self.watches.forget(token);
                     self.tell(token, WatchEvent::Ended(problems::compacted(floor, from)));

@@ -169,6 +169,7 @@ impl Watcher {
         let Some(mut position) = self.position else { return Ok(served) };
         // What is below the floor is on its way out, or gone: nobody can say any more what it was.
         if position <= floor {
+            types::mark!("watch_overtaken");
             served.events.push(WatchEvent::Ended(problems::compacted(floor, position)));
             return Ok(served);
         }
@@ -177,6 +178,7 @@ impl Watcher {
                 served.behind = true;
                 break;
             }
+            types::mark!("watch_fell_behind");
             *pages -= 1;
             let wanted = Wanted {
                 range: &self.range,

@@ -153,6 +153,7 @@ fn check_tail(
     }
     Ok(match layout::look(bytes, header.epoch, end) {
         Found::Bad { frame_bytes } => {
+            types::mark!("torn_tail");
             let bytes = frame_bytes.unwrap_or(FRAME_HEADER_BYTES);
             Some(TornTail { file: name.to_owned(), offset: end, bytes })
         }
@@ -210,6 +211,7 @@ impl Reader {
             }
             Some((before, _)) => {
                 for group in self.groups.forget_unnamed(&heads) {
+                    types::mark!("deleted_group_in_log");
                     self.entries.remove(&group);
                 }
                 if !self.groups.heads().eq(heads) {
@@ -238,7 +240,11 @@ impl Reader {
             entries.clear();
         }
         if let Some(first) = write.entries.first() {
-            entries.truncate((first.index - start - 1) as usize);
+            let kept = (first.index - start - 1) as usize;
+            if kept < entries.len() {
+                types::mark!("conflict_recovered");
+            }
+            entries.truncate(kept);
             entries.append(&mut write.entries);
         }
         Ok(())

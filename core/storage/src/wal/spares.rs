@@ -34,6 +34,9 @@ impl Spares {
         for name in names {
             let Some((number, complete)) = spare_number(name) else { continue };
             spares.next_number = spares.next_number.max(number.saturating_add(1));
+            if !complete {
+                types::mark!("unfinished_spare_removed");
+            }
             if complete && spares.ready.len() < SPARES_MAX && files.open(name)?.len()? == segment_bytes {
                 spares.ready.push(name.clone());
             } else {
@@ -60,6 +63,7 @@ impl Spares {
             return Ok(true);
         }
         if files.free_bytes()? < self.segment_bytes {
+            types::mark!("no_room_for_spare");
             return Ok(false);
         }
         let number = self.next_number();

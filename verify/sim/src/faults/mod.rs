@@ -22,6 +22,7 @@ use crate::{
     event::{Event, Recovery},
     failure::Broken,
     finale::Stage,
+    injection::Injected,
     plan::MS,
     process::Stop,
     world::World,
@@ -37,12 +38,14 @@ pub(crate) struct Injector {
     under_way: Vec<(FaultKind, u64)>,
     /// When the last of what the fault at hand does will have passed.
     passes_us: u64,
+    /// Those that happened, in order.
+    pub(crate) happened: Vec<Injected>,
 }
 
 impl Injector {
     /// Nothing happened yet.
     pub(crate) fn new(dice: Dice) -> Injector {
-        Injector { dice, events: 0, under_way: Vec::new(), passes_us: 0 }
+        Injector { dice, events: 0, under_way: Vec::new(), passes_us: 0, happened: Vec::new() }
     }
 
     /// Something that a fault does passes at this time.
@@ -70,7 +73,8 @@ impl World {
         let next = dice.delay_us(self.plan.fault_every_us);
         self.queue.push(self.now_us + next, Event::Fault);
         let kind = dice.pick(&self.plan.faults);
-        if !self.injector.admits(kind, self.now_us, self.plan.together) {
+        let skipped = self.options.skip_faults.contains(number);
+        if skipped || !self.injector.admits(kind, self.now_us, self.plan.together) {
             return Ok(());
         }
         // All that is random about this fault comes out of its own dice.
@@ -80,7 +84,8 @@ impl World {
         std::mem::swap(&mut self.dice, &mut dice);
         if happened {
             self.injector.under_way.push((kind, self.injector.passes_us));
-            self.counts.add(kind.name(), 1);
+            self.counts.add_fault(kind.name());
+            self.injector.happened.push(Injected { number, at_us: self.now_us, kind });
         }
         Ok(())
     }

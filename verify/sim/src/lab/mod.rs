@@ -23,7 +23,7 @@ use crate::{
     event::{Event, Recovery},
     failure::Broken,
     faults::End,
-    plan::{MS, NetworkPlan, Plan},
+    plan::{MS, NetworkPlan, PROGRESS_US, Plan},
     world::{Options, World},
 };
 
@@ -300,7 +300,11 @@ fn quiet(nodes: u64) -> Plan {
         keys: 1,
         think_us: 0,
         transactions: true,
+        idle: BTreeSet::new(),
+        hot_key_per_mille: 0,
+        briefs: 0,
         value_bytes: 40,
+        progress_us: PROGRESS_US,
         clock_drift_ppm: 10_000,
         limits: Limits { segment_bytes: 256 * 1024, store_cache_bytes: 256 * 1024, ..Limits::default() },
         timing: Timing::default(),
