@@ -15,6 +15,7 @@ use crate::{
     event::{Event, ProcessEvent},
     failure::Broken,
     invariants::{Judged, is_left_out},
+    network::Lost,
     plan::{CLOCK_DRIFT_PPM, KEYSPACES, MS},
     process::{JobDone, Logged, Stop, StoreJob},
     promises, receipts, sessions,
@@ -75,6 +76,12 @@ impl World {
         let host = &self.hosts[node.0 as usize];
         let running = host.process.is_some();
         let Some(waiting) = self.clients.waiting(token) else { return Ok(()) };
+        if self.network.loses(waiting.client, node, Lost::Requests) {
+            self.counts.add("requests_lost", 1);
+            // It waited in vain, and cannot know how far its request got.
+            self.lose(token, Applied::Unknown);
+            return Ok(());
+        }
         if !running {
             self.lose(token, Applied::NotApplied);
             return Ok(());
@@ -142,7 +149,7 @@ impl World {
         }
         for (to, messages) in sends {
             self.trace.line(self.now_us, format_args!("node {node} -> {to}: {} messages", messages.len()));
-            for (delay, frame) in self.network.send(node, to, &messages, &mut self.counts) {
+            for (delay, frame) in self.network.send(self.now_us, (node, to), &messages, &mut self.counts) {
                 self.queue.push(self.now_us + delay, Event::Frame(frame));
             }
         }
@@ -272,6 +279,15 @@ impl World {
         }
         if Watchers::owns(token) {
             return self.on_watcher_reply(token, &result);
+        }
+        if self
+            .clients
+            .waiting(token)
+            .is_some_and(|waiting| self.network.loses(waiting.client, node, Lost::Answers))
+        {
+            self.counts.add("answers_lost", 1);
+            self.lose(token, Applied::Unknown);
+            return Ok(());
         }
         if let Some(wish @ Wish::Brief { .. }) =
             self.clients.waiting(token).map(|waiting| waiting.wish.clone())

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use types::NodeId;
 
-use crate::{network::Frame, watchers::WatchInput};
+use crate::{
+    network::{Frame, Lost},
+    watchers::WatchInput,
+};
 
 /// Something due at a moment.
 #[derive(Clone, Debug)]
@@ -86,10 +89,33 @@ pub enum Recovery {
     Resume(NodeId),
     /// Links work again.
     Unblock(Vec<(NodeId, NodeId)>),
+    /// Links that come and go are cut, or work, as long as it is before this virtual time.
+    Flap {
+        /// Which.
+        links: Vec<(NodeId, NodeId)>,
+        /// Whether they are cut now.
+        cut: bool,
+        /// When they are to stay.
+        until_us: u64,
+    },
+    /// A node finds that a peer does not hear it, and connects anew.
+    Notice(NodeId, NodeId),
+    /// The network is as good as before this episode.
+    Relent(u64),
+    /// Clients and nodes reach each other again.
+    Reconnect(Vec<(usize, NodeId, Lost)>),
     /// What is sent to a node arrives as soon as ever.
     Prompt(NodeId),
     /// A process that dies again and again does so, until this virtual time.
     Crash(NodeId, u64),
+    /// A process that stands still is killed.
+    KillPaused(NodeId),
+    /// A wall clock is off no more by so much.
+    Unskew(NodeId, i64),
+    /// A wall clock does not jump to and fro any more.
+    Steady(NodeId),
+    /// Clocks run as fast as before.
+    Undrift(NodeId),
     /// A disk has space again.
     Space(NodeId),
     /// A disk is as fast as before.

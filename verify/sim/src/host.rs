@@ -59,8 +59,8 @@ pub struct Host {
     pub full: bool,
     /// Whether a sync failure waits to happen.
     pub sync_failure_armed: bool,
-    /// How many disk operations the next recovery gets before power is lost.
-    pub halt_in_recovery: Option<u64>,
+    /// How many disk operations the next start gets before it ends, and whether power is lost with it.
+    pub halt_in_start: Option<(u64, bool)>,
     /// The next disk work that ends loses power instead, after so many of its operations.
     pub halt_in_work: Option<u64>,
 }
@@ -83,7 +83,7 @@ impl Host {
             slowness: 1,
             full: false,
             sync_failure_armed: false,
-            halt_in_recovery: None,
+            halt_in_start: None,
             halt_in_work: None,
         }
     }
@@ -95,8 +95,8 @@ impl Host {
     pub fn start(&mut self, now_us: u64, config: NodeConfig, counts: &mut Counts) -> Result<(), Stop> {
         self.boot += 1;
         // A log that is refused for its rot is recovered from later.
-        let halt = if self.rot.is_some() { None } else { self.halt_in_recovery.take() };
-        if let Some(operations) = halt {
+        let halt = if self.rot.is_some() { None } else { self.halt_in_start };
+        if let Some((operations, _)) = halt {
             self.files.halt_after(operations);
         }
         let files: Arc<dyn Files> = Arc::new(self.files.clone());

@@ -41,11 +41,16 @@ pub const MS: u64 = 1_000;
 /// Microseconds in a second.
 pub const SECOND: u64 = 1_000_000;
 
-/// What the network does to every message, until the world heals. Rates are per thousand frames.
-#[derive(Clone, Copy, Debug)]
+/// What the network does to every message, until the world heals; or what it does beyond that while a fault lasts. Rates
+/// are per thousand frames.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct NetworkPlan {
     /// Usual one-way delay.
     pub latency_us: u64,
+    /// Up to so much is added to each frame's delay.
+    pub jitter_us: u64,
+    /// What each link carries; 0: whatever it is given.
+    pub bytes_per_s: u64,
     /// Frames lost.
     pub loss_per_mille: u64,
     /// Frames delivered twice.
@@ -56,6 +61,24 @@ pub struct NetworkPlan {
     pub corrupt_per_mille: u64,
     /// Every frame takes the same time, so that none is overtaken: what one connection does.
     pub in_order: bool,
+}
+
+impl NetworkPlan {
+    /// Both at once.
+    pub fn and(self, other: NetworkPlan) -> NetworkPlan {
+        let slower =
+            |one: u64, other: u64| if one == 0 || other == 0 { one.max(other) } else { one.min(other) };
+        NetworkPlan {
+            latency_us: self.latency_us + other.latency_us,
+            jitter_us: self.jitter_us + other.jitter_us,
+            bytes_per_s: slower(self.bytes_per_s, other.bytes_per_s),
+            loss_per_mille: self.loss_per_mille + other.loss_per_mille,
+            duplicate_per_mille: self.duplicate_per_mille + other.duplicate_per_mille,
+            reorder_per_mille: self.reorder_per_mille + other.reorder_per_mille,
+            corrupt_per_mille: self.corrupt_per_mille + other.corrupt_per_mille,
+            in_order: self.in_order || other.in_order,
+        }
+    }
 }
 
 /// A world, before anything happened in it.
@@ -150,6 +173,8 @@ impl Plan {
             together: dice.pick(&[1, 2, u64::MAX, u64::MAX]),
             network: NetworkPlan {
                 latency_us: dice.pick(&[200, 1_000, 5_000]),
+                jitter_us: 0,
+                bytes_per_s: 0,
                 loss_per_mille: loss,
                 duplicate_per_mille: duplicate,
                 reorder_per_mille: reorder,

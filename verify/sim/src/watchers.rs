@@ -18,6 +18,7 @@ use crate::{
     dice::Dice,
     event::Event,
     failure::Broken,
+    network::Lost,
     past::Line,
     plan::{KEYSPACES, MS, Plan, SHARDED, SHARDS},
     world::World,
@@ -326,6 +327,20 @@ impl World {
     ) -> Result<(), Broken> {
         let host = &self.hosts[node.0 as usize];
         let (boot, running) = (host.boot, host.process.is_some());
+        let cut = self.network.loses(self.clients.count() + number, node, Lost::Requests);
+        if cut && *what != WatchInput::End {
+            self.counts.add("requests_lost", 1);
+            if let WatchInput::Ask(token) = what {
+                self.watch_requests.remove(token);
+            }
+            if let Some(stream) = self.watchers.all[number].stream.filter(|stream| stream.node == node) {
+                self.watchers.all[number].stream = None;
+                // The node finds the connection gone.
+                self.note(format_args!("watcher {number} loses watch {}", stream.token));
+                self.send_watch(node, number, WatchInput::End);
+            }
+            return Ok(());
+        }
         if let WatchInput::Ask(token) = what {
             let Some(request) = self.watch_requests.remove(token).filter(|_| running) else { return Ok(()) };
             let deadline_ms = host.clock.now(self.now_us).mono_ms + 2_000;
@@ -376,6 +391,9 @@ impl World {
         event: &WatchEvent,
     ) -> Result<(), Broken> {
         self.note(format_args!("node {node} tells watch {token}: {event:?}"));
+        if self.watch_is_lost(node, token) {
+            return Ok(());
+        }
         let name = |watcher: &Watcher| (watcher.keyspace, watcher.shard());
         let Some(watcher) = self.watchers.of_token(token) else { return Ok(()) };
         let (keyspace, shard) = name(watcher);
@@ -387,6 +405,20 @@ impl World {
             let message = format!("watch {token} at node {node} of {group:?}: {what}; {event:?}");
             Broken::safety("watches_miss_nothing", message)
         })
+    }
+
+    /// Whether a watching client and its node are cut off from each other: then the watch is at an end.
+    fn watch_is_lost(&mut self, node: NodeId, token: u64) -> bool {
+        let number =
+            self.watchers.all.iter().position(|watcher| watcher.stream.is_some_and(|s| s.token == token));
+        let Some(number) = number else { return false };
+        let lost = self.network.loses(self.clients.count() + number, node, Lost::Answers);
+        if lost {
+            self.counts.add("watches_cut", 1);
+            self.watchers.all[number].stream = None;
+            self.send_watch(node, number, WatchInput::End);
+        }
+        lost
     }
 
     /// A watcher's other request is answered.

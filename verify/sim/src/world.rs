@@ -23,7 +23,7 @@ use crate::{
     lab::Book,
     network::{Frame, Network},
     oracle::Oracle,
-    plan::{CONFIGURED, KEYSPACES, MS, Plan, SECOND},
+    plan::{CONFIGURED, FaultKind, KEYSPACES, MS, Plan, SECOND},
     process::Stop,
     times::Times,
     trace::Trace,
@@ -355,7 +355,11 @@ impl World {
 
     /// When a request that a node took in now must have been answered.
     pub(crate) fn overdue_us(&self, node: NodeId, timeout_ms: u64) -> u64 {
-        self.now_us + self.hosts[node.0 as usize].clock.virtual_us(timeout_ms * MS) + ANSWER_SLACK_US
+        let usual_us = self.hosts[node.0 as usize].clock.virtual_us(timeout_ms * MS);
+        // A clock whose rate changes may become as slow as any.
+        let drifts = self.plan.faults.contains(&FaultKind::ClockDrift);
+        let slower_us = if drifts { usual_us * 2 * self.plan.clock_drift_ppm / 1_000_000 } else { 0 };
+        self.now_us + usual_us + slower_us + ANSWER_SLACK_US
     }
 
     pub(crate) fn wake(&mut self, client: usize, mean_us: u64) {
@@ -426,7 +430,8 @@ impl World {
                 self.note(format_args!("node {node} does not start: {reason}"));
                 self.counts.add("starts_failed", 1);
                 let host = &mut self.hosts[number];
-                host.stop(&mut self.dice, true, None);
+                let power = host.halt_in_start.take().is_none_or(|(_, power)| power);
+                host.stop(&mut self.dice, power, None);
                 self.start_later(node, 200 * MS);
                 Ok(())
             }

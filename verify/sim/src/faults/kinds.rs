@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// What a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
-    /// Links between nodes.
+    /// Links, between nodes and to clients.
     Network,
     /// Processes, and the machines that they run on.
     Process,
@@ -52,26 +52,66 @@ kinds! {
     Kill "kill" Process,
     /// Power is lost in the middle of a disk operation.
     PowerLossInWrite "power_loss_in_write" Process,
+    /// Some machines lose power at once.
+    PowerLossOfRack "power_loss_of_rack" Process,
     /// Every machine loses power at once.
     PowerLossEverywhere "power_loss_everywhere" Process,
     /// Power is lost again while a node recovers.
     PowerLossInRecovery "power_loss_in_recovery" Process,
+    /// A process is killed while it starts.
+    KillInStart "kill_in_start" Process,
     /// A process stands still for a while.
     Pause "pause" Process,
+    /// A process stands still, and is killed before it goes on.
+    PauseThenKill "pause_then_kill" Process,
     /// A process dies and starts, again and again.
     CrashLoop "crash_loop" Process,
     /// The network splits in two.
     Split "split" Network,
+    /// Every node hears a majority, and no two the same one.
+    MajorityRing "majority_ring" Network,
+    /// The network splits in two, and one node is on both sides.
+    Bridge "bridge" Network,
+    /// Some pairs of nodes do not hear each other.
+    Partial "partial" Network,
     /// Messages pass in one direction only.
     OneWay "one_way" Network,
     /// The leader of a group is cut off.
     IsolateLeader "isolate_leader" Network,
     /// The leader of a group and one other do not hear each other.
     LostLink "lost_link" Network,
+    /// The network splits in two and comes together many times a second.
+    Flapping "flapping" Network,
+    /// A node believes a connection to be up, and what it sends there vanishes until it notices.
+    HalfOpen "half_open" Network,
     /// What is sent to a node arrives late.
     LateLinks "late_links" Network,
-    /// The wall clock jumps.
+    /// Every frame takes longer for a while.
+    Latency "latency" Network,
+    /// Frames take very different times for a while.
+    Jitter "jitter" Network,
+    /// Many frames are lost for a while.
+    Loss "loss" Network,
+    /// Many frames arrive twice for a while.
+    Duplication "duplication" Network,
+    /// Many frames are overtaken for a while.
+    Reordering "reordering" Network,
+    /// Many frames are damaged for a while.
+    Corruption "corruption" Network,
+    /// Links carry few bytes in a second for a while, and drop what their queues do not hold.
+    Throttle "throttle" Network,
+    /// Clients do not reach a node, which others reach.
+    ClientCut "client_cut" Network,
+    /// What a node answers to clients is lost on the way back.
+    LostAnswers "lost_answers" Network,
+    /// The wall clock is set to another time, and stays there.
     WallJump "wall_jump" Clock,
+    /// The wall clock is off for a while.
+    ClockSkew "clock_skew" Clock,
+    /// The wall clock jumps forth and back, many times a second.
+    ClockStrobe "clock_strobe" Clock,
+    /// The monotonic clock goes faster or slower, as far as contracts allow for; the wall clock at another rate altogether.
+    ClockDrift "clock_drift" Clock,
     /// A sync fails.
     SyncFailure "sync_failure" Disk,
     /// The disk is full for a while.

@@ -112,6 +112,18 @@ impl World {
                     self.network.unblock(from, to);
                 }
             }
+            Recovery::Flap { links, cut, until_us } => self.flap(links, cut, until_us),
+            Recovery::Notice(node, peer) => self.notice(node, peer),
+            Recovery::Relent(episode) => self.network.relent(episode),
+            Recovery::Reconnect(cut) => {
+                for (client, node, lost) in cut {
+                    self.network.reconnect(client, node, lost);
+                }
+            }
+            Recovery::KillPaused(node) => self.kill_paused(node),
+            Recovery::Unskew(node, by_ms) => self.hosts[node.0 as usize].clock.skew(-by_ms),
+            Recovery::Steady(node) => self.hosts[node.0 as usize].clock.steady(),
+            Recovery::Undrift(node) => self.hosts[node.0 as usize].clock.undrift(self.now_us),
             Recovery::Prompt(node) => self.network.delay_to(node, 0),
             Recovery::Crash(node, until_us) => self.crash(node, until_us),
             Recovery::Space(node) => {

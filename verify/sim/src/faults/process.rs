@@ -34,6 +34,13 @@ impl World {
                 self.hosts[number].halt_in_work = Some(operations);
                 running
             }
+            FaultKind::PowerLossOfRack => {
+                let rack: Vec<bool> = self.hosts.iter().map(|_| self.dice.chance(500)).collect();
+                for node in (0..self.plan.nodes).map(NodeId).filter(|node| rack[node.0 as usize]) {
+                    self.end_and_restart(node, End::Power);
+                }
+                rack.contains(&true)
+            }
             FaultKind::PowerLossEverywhere => {
                 let nodes: Vec<NodeId> = self.hosts.iter().map(|host| host.id).collect();
                 for node in nodes {
@@ -44,8 +51,22 @@ impl World {
             FaultKind::PowerLossInRecovery => {
                 self.end(node, End::Power);
                 let operations = self.dice.below(24);
-                self.hosts[number].halt_in_recovery = Some(operations);
+                self.hosts[number].halt_in_start = Some((operations, true));
                 self.start_later(node, 100 * MS);
+                true
+            }
+            FaultKind::KillInStart => {
+                self.end(node, End::Kill);
+                self.hosts[number].halt_in_start = Some((self.dice.below(24), false));
+                self.start_later(node, 100 * MS);
+                true
+            }
+            FaultKind::PauseThenKill => {
+                if !running || self.hosts[number].paused {
+                    return false;
+                }
+                self.hosts[number].paused = true;
+                self.later(500 * MS, Recovery::KillPaused(node));
                 true
             }
             FaultKind::Pause => {
@@ -76,6 +97,14 @@ impl World {
         }
         if self.now_us < until_us {
             self.later(150 * MS, Recovery::Crash(node, until_us));
+        }
+    }
+
+    /// What waited for a process that stands still never reaches it.
+    pub(super) fn kill_paused(&mut self, node: NodeId) {
+        if self.hosts[node.0 as usize].paused {
+            self.counts.add("killed_while_paused", 1);
+            self.end_and_restart(node, End::Kill);
         }
     }
 
