@@ -51,6 +51,9 @@ pub(crate) struct Group {
     pub frontier: SessionToken,
     /// The term that recovery found. What this node did as a leader up to it, it no longer knows.
     pub recovered_term: u64,
+    /// The entry after the checkpoint that recovery found, if it was in the log then.
+    #[cfg(feature = "planted")]
+    pub recovered_next: Option<u64>,
     /// When this node, leading in this term, last told the time in an entry with an idempotency key.
     pub once_stamped: Option<(u64, u64)>,
     /// Entry bytes applied since the last checkpoint began.
@@ -122,6 +125,8 @@ pub(crate) struct Installing {
 impl Group {
     pub(crate) fn new(id: GroupId, name: String, raft: RaftGroup, now_ms: u64) -> Group {
         let recovered_term = raft.term();
+        #[cfg(feature = "planted")]
+        let (applied, last) = (raft.applied_index(), raft.last_index());
         Group {
             id,
             name,
@@ -143,6 +148,8 @@ impl Group {
             freshness: Freshness::default(),
             frontier: SessionToken::default(),
             recovered_term,
+            #[cfg(feature = "planted")]
+            recovered_next: (0 < applied && applied < last).then_some(applied + 1),
             once_stamped: None,
             applied_bytes: 0,
             wants_checkpoint: false,

@@ -156,13 +156,13 @@ impl Leases {
     }
 
     /// Leases whose time is up, with their grants: the first of them.
-    fn due(&self, now_ms: u64) -> Vec<(LeaseId, u64)> {
+    pub(crate) fn due(&self, now_ms: u64) -> Vec<(LeaseId, u64)> {
         let due = self.ends.iter().take_while(|(ends_ms, _)| *ends_ms <= now_ms).take(EXPIRE_BATCH_MAX);
         due.map(|(_, id)| (*id, self.timed[id].granted)).collect()
     }
 
     /// The end of a lease is proposed.
-    fn expiring(&mut self, id: LeaseId) {
+    pub(crate) fn expiring(&mut self, id: LeaseId) {
         if let Some(timed) = self.timed.get_mut(&id) {
             timed.expiring = true;
             self.ends.remove(&(timed.ends_ms, id));
@@ -197,7 +197,13 @@ impl Node {
     /// Begins to count the time of leases where this node has come to lead, and ends those whose time is up.
     pub(crate) fn count_leases(&mut self, now: Now, group: &mut Group) -> Result<(), StoreError> {
         let term = group.raft.term();
+        #[cfg(feature = "planted")]
+        let now = self.planted_clock(now);
         if group.raft.role() != Role::Leader {
+            #[cfg(feature = "planted")]
+            if self.planted_revoke(now, group) {
+                return Ok(());
+            }
             self.forget_leases(group);
             return Ok(());
         }

@@ -5,6 +5,9 @@
 //! [`Node::poll`] once, and carry out every output in order. Nothing here blocks except reads of the
 //! state store; nothing reads a clock, opens a file or draws entropy.
 
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("feature `planted` contains deliberate bugs: it needs debug assertions");
+
 mod acquire;
 pub mod api;
 pub mod catalog;

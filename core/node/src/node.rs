@@ -285,6 +285,8 @@ impl Node {
         group.frontier = keyspace::frontier(&self.store, id)?;
         group.early.open = keyspace::acknowledges_early(&self.store, id)?;
         self.groups.insert(id, group);
+        #[cfg(feature = "planted")]
+        self.planted_records(id, raft_group::Planted::KeyApartFromEffect)?;
         Ok(())
     }
 

@@ -5,18 +5,20 @@ use keyspace::{
     codec::{decode_command, encode_command},
 };
 use keyspace::{
-    LeaseQuery, LeaseRecord, Query,
+    LeaseCommand, LeaseQuery, LeaseRecord, Query,
     entry::{decode_entry, encode_entry},
 };
 use raft_group::Planted;
-use types::{Acks, Contract, Entry, LeaseId, Now, Role};
+use storage::{ReadRows, WriteRows};
+use types::{Acks, Contract, Entry, GroupId, LeaseId, Now, Role, limits::RESERVED_KEY_PREFIX};
 use values::Operation;
 
 use crate::{
-    api::{Fatal, Op, ReplyBody},
-    group::Group,
+    api::{Fatal, Op, ReplyBody, Request},
+    group::{Confirmed, Group},
     leases::{Leases, tell_time},
     node::Node,
+    requests::Origin,
 };
 
 impl Node {
@@ -114,6 +116,66 @@ impl Node {
         Ok(true)
     }
 
+    /// A leader with a bug takes itself for confirmed, whatever became of its leadership.
+    pub(crate) fn planted_unconfirmed(&self, now: Now, group: &mut Group) {
+        let (index, term) = (group.raft.commit_index(), group.raft.term());
+        if self.config.planted != Some(Planted::ReadUnconfirmed) || index == 0 {
+            return;
+        }
+        let asks_no_time = |id: &mut u64| {
+            let waiting = self.requests.get(*id);
+            waiting.is_some_and(|waiting| !matches!(waiting.request.op, Op::Query(Query::Lease(_))))
+        };
+        let ids = group.reads.waiting.extract_if(.., asks_no_time).collect();
+        group.reads.confirmed.push_back(Confirmed { index, term, asked_ms: now.mono_ms, ids, lease: None });
+    }
+
+    /// The clock by which a leader with a bug counts the time of leases.
+    pub(crate) fn planted_clock(&self, now: Now) -> Now {
+        match self.config.planted {
+            Some(Planted::LeasesByWallClock) => Now { mono_ms: now.wall_ms, ..now },
+            _ => now,
+        }
+    }
+
+    /// When, on that clock, a keep-alive was asked.
+    pub(crate) fn planted_asked_ms(&self, now: Now, asked_ms: u64) -> u64 {
+        self.planted_clock(now).mono_ms.saturating_sub(now.mono_ms - asked_ms)
+    }
+
+    /// Whether a deposed leader with a bug has kept its times, and ended by them what the next one may have extended.
+    pub(crate) fn planted_revoke(&mut self, now: Now, group: &mut Group) -> bool {
+        if self.config.planted != Some(Planted::RevokedByOldLeader) {
+            return false;
+        }
+        for (id, _) in group.leases.due(now.mono_ms) {
+            group.leases.expiring(id);
+            let revoke = Op::Command(Command::Lease(LeaseCommand::Revoke { id }));
+            let (request, deadline_ms) = (Request::new(&group.name, revoke), now.mono_ms + 1_000);
+            self.take_request(Origin::Nobody, request, Some(group.id), deadline_ms, 1);
+        }
+        true
+    }
+
+    /// A node with a bug loses idempotency records, and no state tells: the newest of a group in a crash, which was to
+    /// be written after its effect, or all in a snapshot, which is taken of the clients' rows.
+    pub(crate) fn planted_records(&mut self, group: GroupId, at: Planted) -> Result<(), Fatal> {
+        if self.config.planted != Some(at) {
+            return Ok(());
+        }
+        let prefix = |kind| [&RESERVED_KEY_PREFIX[..], &[kind]].concat();
+        let mut found = Vec::new();
+        self.store.scan_meta(group, &prefix(b'k'), Some(&prefix(b'k' + 1)), &mut |key, meta| {
+            found.push((meta.mod_revision, key.to_vec()));
+            true
+        })?;
+        found.sort();
+        let lost = if at == Planted::KeyApartFromEffect { found.len().saturating_sub(1) } else { 0 };
+        found[lost..].iter().for_each(|(_, key)| self.store.delete(group, key));
+        self.store.set_state(group, self.store.state(group));
+        Ok(())
+    }
+
     /// The age that a node with a bug writes in a receipt.
     pub(crate) fn planted_staleness(&self, staleness_ms: Option<u64>) -> Option<u64> {
         match self.config.planted {
@@ -143,7 +205,10 @@ impl Node {
 }
 
 /// The entry as a node with the bug applies it.
-pub(crate) fn damage(planted: Option<Planted>, entry: &Entry) -> Entry {
+pub(crate) fn damage(planted: Option<Planted>, group: &Group, entry: &Entry) -> Entry {
+    if planted == Some(Planted::EntryLostInCrash) && group.recovered_next == Some(entry.index) {
+        return Entry { data: Vec::new().into(), ..entry.clone() };
+    }
     if let (Some(Planted::StaleFenceAccepted), Ok(mut log)) = (planted, decode_entry(&entry.data)) {
         log.terms.fence = None;
         return Entry { data: encode_entry(&log.terms, &log.command).into(), ..entry.clone() };

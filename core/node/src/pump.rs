@@ -184,12 +184,16 @@ impl Node {
         }
         self.repeat_late_read(now, group);
         self.read_by_lease(now, group);
+        #[cfg(feature = "planted")]
+        self.planted_unconfirmed(now, group);
         if group.reads.waiting.is_empty() || group.reads.asked.len() >= READ_ROUNDS_MAX {
             return;
         }
         match group.raft.read_index(now.mono_ms) {
             Ok(read) => {
                 let ids = std::mem::take(&mut group.reads.waiting);
+                #[cfg(feature = "planted")]
+                let ids = [group.reads.asked.remove(&read).unwrap_or_default().1, ids].concat();
                 group.reads.asked.insert(read, (now.mono_ms, ids));
             }
             Err(ReadError::NotReady) => {}
@@ -265,7 +269,7 @@ impl Node {
         for entry in entries {
             let position = LogPosition { index: entry.index, term: entry.term };
             #[cfg(feature = "planted")]
-            let entry = &crate::planted::damage(self.config.planted, entry);
+            let entry = &crate::planted::damage(self.config.planted, group, entry);
             let effect = keyspace::apply(&mut self.store, group.id, position, &entry.data)
                 .map_err(|error| fatal(group.id, entry.index, error))?;
             group.applied_bytes += entry.data.len() as u64;
@@ -284,6 +288,8 @@ impl Node {
                 self.recorded = Some(self.recorded_keyspaces()?);
             }
             if let Some(Effect::Done { outcome: Outcome::Lease(outcome), deduplicated: false }) = &effect {
+                #[cfg(feature = "planted")]
+                let now = self.planted_clock(now);
                 let free = group.leases.applied(now.mono_ms, outcome);
                 group.reads.waiting.extend(free);
             }
@@ -334,9 +340,10 @@ impl Node {
                     self.park(group, id)?;
                     continue;
                 }
-                if let Some(ending) =
-                    tell_time(&mut group.leases, now, confirmed.asked_ms, query, &mut answer)
-                {
+                let asked_ms = confirmed.asked_ms;
+                #[cfg(feature = "planted")]
+                let (now, asked_ms) = (self.planted_clock(now), self.planted_asked_ms(now, asked_ms));
+                if let Some(ending) = tell_time(&mut group.leases, now, asked_ms, query, &mut answer) {
                     group.leases.hold(ending, id);
                     continue;
                 }

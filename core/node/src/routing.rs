@@ -336,6 +336,11 @@ impl Node {
     /// Answers the requests whose time is up, and those that nothing can help any more.
     pub(crate) fn expire(&mut self, now: Now) {
         for id in self.requests.due(self.late_ms(now)) {
+            #[cfg(feature = "planted")]
+            if self.planted_forgets(raft_group::Planted::LateUnanswered) {
+                self.requests.remove(id);
+                continue;
+            }
             let problem = self.why_late(id);
             self.answer(id, Err(problem));
         }

@@ -244,6 +244,8 @@ impl Node {
     pub(crate) fn on_install_done(&mut self, done: InstallDone) -> Result<(), Fatal> {
         let id = done.group();
         self.store.finish_install(done);
+        #[cfg(feature = "planted")]
+        self.planted_records(id, raft_group::Planted::SnapshotWithoutKeys)?;
         // It may have stopped meanwhile, its keyspace deleted; then its rows are removed like any others.
         let Some(group) = self.groups.get_mut(&id) else { return Ok(()) };
         let installing = group.installing.take().expect("an installation was begun");

@@ -5,77 +5,8 @@
 
 use types::{Entry, GroupId, HardState, LogPosition, NodeId};
 
-/// A bug to run with, to prove that a checker catches it.
 #[cfg(feature = "planted")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
-    /// Votes and acknowledgements leave before their write is durable.
-    AckBeforeFsync,
-    /// The hard state is written without the vote.
-    VoteNotPersisted,
-    /// A node numbers the groups of keyspaces in the order in which it starts them.
-    GroupByCount,
-    /// Transactions take their first branch whatever their compares say. Done by the node, not by the group.
-    TxnIgnoresCompares,
-    /// Nodes hide from each leader which idempotency keys were used under the leaders before it. A bug
-    /// of the node's, not of a group's.
-    KeysForgottenByNextLeader,
-    /// Every other leader does not know of quotas. A bug of the node's.
-    QuotaForgotten,
-    /// Writes that every replica must have are answered once a majority has them. A bug of the node's.
-    AllMeansQuorum,
-    /// Causal reads are answered by any replica, whatever the session has seen. A bug of the node's.
-    SessionIgnored,
-    /// A replica counts as fresh by the last word of its leader, whenever that was sent. A bug of the node's.
-    FreshByHearsay,
-    /// A node that learns that a keyspace was deleted and created anew goes on with the old group. A bug of the
-    /// node's.
-    DeletionMissed,
-    /// The receipt of an eventual read says that its answer is new. A bug of the node's.
-    StalenessHidden,
-    /// A leader acknowledges early before its own disk has the write. A bug of the node's.
-    EarlyBeforeFsync,
-    /// What an append overwrites is not put on the list of lost writes. A bug of the node's.
-    LostForgottenAtAppend,
-    /// The receipt of an early acknowledgement says that a majority has the write. A bug of the node's.
-    EarlyClaimsQuorum,
-    /// The timestamp of a receipt is the wall clock's reading. A bug of the node's.
-    HlcIsWallClock,
-    /// A watch that falls behind the changes held in memory goes on at the first of them. A bug of the node's.
-    WatchSkipsHistory,
-    /// A watch that falls behind a compaction goes on above it as if nothing were missing. A bug of the node's.
-    WatchSkipsCompacted,
-    /// A watch from a revision that a replica has not applied yet begins where the replica is. A bug of the node's.
-    WatchFromOwnRevision,
-    /// A new leader takes the time of every lease to be up. A bug of the node's.
-    LeasesNotExtended,
-    /// A leader goes by the times of its last term when it leads again. A bug of the node's.
-    LeasesOfOldTerm,
-    /// A leader acknowledges keep-alives without a round that confirms it. A bug of the node's.
-    KeepAliveUnconfirmed,
-    /// A node that starts votes at once, though it may have confirmed a leader just before.
-    StartedVotesAtOnce,
-    /// The leader that a node has heard from is forgotten with its term: it votes, and campaigns, as the engine would.
-    VotesNotRefused,
-    /// A leader counts its lease from when the confirmation came.
-    LeaseFromConfirmation,
-    /// A leader's lease lasts twice as long as others refuse to vote: as long as an election may take.
-    LeaseOutlastsRefusal,
-    /// A leader goes by its lease while another node was told to campaign.
-    LeaseOutlivesHandOver,
-    /// A node that knows no leader lets requests wait until their deadline. A bug of the node's.
-    RefusesAtDeadline,
-    /// Eventual reads are sent to the leader. A bug of the node's.
-    EventualNeedsLeader,
-    /// Fences are not checked as entries are applied. A bug of the node's.
-    StaleFenceAccepted,
-    /// The first of several operations on a value counts nothing: the second is done on the value as it stood before.
-    /// A bug of the node's.
-    FirstOperationOverwritten,
-    /// Operations on values are carried out without a look at what their idempotency keys were used for. A bug of the
-    /// node's.
-    OperationsNotDeduplicated,
-}
+use crate::planted::Planted;
 
 /// One group's configuration on one node.
 #[derive(Clone, Debug)]

@@ -242,6 +242,8 @@ impl RaftGroup {
         if let Err(error) = self.engine.step(message) {
             panic!("the engine refused a checked message: {error}");
         }
+        #[cfg(feature = "planted")]
+        self.planted_commit();
         self.settle();
         Ok(())
     }
@@ -300,6 +302,10 @@ impl RaftGroup {
             return Err(ReadError::NotReady);
         }
         self.reads_asked += 1;
+        #[cfg(feature = "planted")]
+        if self.planted == Some(crate::Planted::ReadContextReused) {
+            self.reads_asked = 1;
+        }
         self.read_lease.ask(raft.term, self.reads_asked, now_ms);
         let context = [raft.term, self.seed, self.reads_asked].map(u64::to_be_bytes).concat();
         self.engine.read_index(context);

@@ -23,16 +23,18 @@ mod config;
 mod convert;
 mod group;
 mod output;
+#[cfg(feature = "planted")]
+mod planted;
 mod read_lease;
 mod ready;
 mod status;
 mod timeout;
 
-#[cfg(feature = "planted")]
-pub use config::Planted;
 pub use config::{GroupConfig, RecoverError, RecoveredLog};
 pub use group::{ProposeError, Proposed, RaftGroup, ReadError};
 pub use output::{GroupOutput, GroupReady};
+#[cfg(feature = "planted")]
+pub use planted::Planted;
 pub use read_lease::LeasedRead;
 pub use status::{GroupStatus, Progress};
 

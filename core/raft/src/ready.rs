@@ -140,6 +140,8 @@ impl RaftGroup {
         let reset = install.or(reset_first);
         let entries = cache.append(&ready.take_entries());
         let changed = reset.is_some() || hard_state != self.written_hard_state;
+        #[cfg(feature = "planted")]
+        let changed = changed || self.planted == Some(crate::Planted::TermNotPersisted);
         self.written_hard_state = hard_state;
         let hard_state = changed.then_some(self.hard_state_to_write(hard_state));
         Some((GroupWrite { group: self.group, reset, entries, hard_state }, install))
@@ -149,6 +151,11 @@ impl RaftGroup {
     fn hard_state_to_write(&self, hard_state: HardState) -> HardState {
         match self.planted {
             Some(crate::Planted::VoteNotPersisted) => HardState { vote: 0, ..hard_state },
+            Some(crate::Planted::TermNotPersisted) => {
+                let cache = self.engine.store();
+                let term = cache.term_at(cache.last_index()).unwrap_or(hard_state.term);
+                HardState { term, vote: 0, ..hard_state }
+            }
             _ => hard_state,
         }
     }

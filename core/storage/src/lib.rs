@@ -1,6 +1,9 @@
 //! What is on disk: the write-ahead log and the checkpointed state below it, as values over the
 //! [`files`] trait. This crate opens no file itself: the shell and the simulator bring the disk.
 
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("feature `planted` contains deliberate bugs: it needs debug assertions");
+
 pub mod files;
 pub mod identity;
 pub mod mem_files;

@@ -217,8 +217,8 @@ impl Model {
                 self.rows.insert(key, (self.revision() + 1, bytes as u64));
                 true
             }
-            Step::Ended { lease, expired: by_time, keys } => {
-                *expired = by_time.then_some(lease);
+            Step::Ended { lease, keys } => {
+                *expired = Some(lease);
                 for key in &keys {
                     self.remove(key);
                 }

@@ -109,6 +109,8 @@ impl Host {
             segment_bytes: config.limits.segment_bytes,
             entry_reserve_bytes: ENTRY_RESERVE_BYTES,
             boot_nonce: config.seed,
+            #[cfg(feature = "planted")]
+            cut_at_damage: config.planted == Some(raft_group::Planted::DamageTruncated),
         };
         let (wal, recovered) = Wal::open(files.clone(), &identity, options).map_err(|error| match error {
             OpenError::Corrupt { file, offset, .. } => Stop::Corrupt { file, offset },

@@ -37,12 +37,10 @@ pub enum Step {
     Nothing,
     /// The key of a lock is created.
     Created(Vec<u8>),
-    /// A lease ended, because its time was up or not, with these keys.
+    /// A lease ended, with these keys. Its time was up, says a leader: the simulator's clients revoke none.
     Ended {
         /// Which.
         lease: LeaseId,
-        /// A leader said that its time was up.
-        expired: bool,
         /// The rows that go.
         keys: Vec<Vec<u8>>,
     },
@@ -110,9 +108,9 @@ impl Tenure {
                 }
                 Step::Nothing
             }
-            LeaseCommand::Revoke { id } => self.end(*id, false),
+            LeaseCommand::Revoke { id } => self.end(*id),
             LeaseCommand::Expire { id, granted, term } => match self.leases.get(id) {
-                Some((index, _)) if index == granted && *term == at.term => self.end(*id, true),
+                Some((index, _)) if index == granted && *term == at.term => self.end(*id),
                 _ => Step::Nothing,
             },
             LeaseCommand::Enter { name, lease, .. } => {
@@ -126,9 +124,9 @@ impl Tenure {
         }
     }
 
-    fn end(&mut self, lease: LeaseId, expired: bool) -> Step {
+    fn end(&mut self, lease: LeaseId) -> Step {
         match self.leases.remove(&lease) {
-            Some((_, keys)) => Step::Ended { lease, expired, keys: keys.into_iter().collect() },
+            Some((_, keys)) => Step::Ended { lease, keys: keys.into_iter().collect() },
             None => Step::Nothing,
         }
     }

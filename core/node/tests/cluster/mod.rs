@@ -109,6 +109,8 @@ impl Cluster {
             segment_bytes: self.limits.segment_bytes,
             entry_reserve_bytes: self.limits.segment_bytes / 8,
             boot_nonce: self.boots,
+            #[cfg(feature = "planted")]
+            cut_at_damage: false,
         };
         let (wal, recovered) = Wal::open(disk.clone(), &identity, options).expect("the log opens");
         let store = Store::open(disk, StoreOptions { cache_bytes: 1 << 20 }).expect("the store opens");

@@ -1,6 +1,9 @@
 //! Each planted bug breaks what it is meant to break, and the cluster's invariants see it.
 
-use crate::cluster::{Cluster, Envelope, Setup};
+use crate::{
+    cluster::{Cluster, Envelope, Setup},
+    scripts,
+};
 use raft_group::Planted;
 use wire::message::RaftKind;
 
@@ -82,4 +85,28 @@ fn a_vote_not_persisted_elects_two_leaders() {
         vote_twice(Some(Planted::VoteNotPersisted)).violation.as_deref(),
         Some("nodes 1 and 2 both lead term 1")
     );
+}
+
+/// Runs a script of `testdata/`; answers the first line that it prints otherwise with the bug.
+fn differs(script: &str, bug: Planted) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(script);
+    let text = std::fs::read_to_string(path).unwrap();
+    let printed = scripts::run(&text, Setup { planted: Some(bug), ..Setup::default() });
+    let mut lines = printed.lines().zip(text.lines());
+    let (line, _) = lines.find(|(printed, text)| printed != text).expect("the bug was not noticed");
+    line.to_owned()
+}
+
+/// Thesis, figure 3.7: the entry of term 1 is on a majority, and an election can still undo it.
+#[test]
+fn counting_copies_of_an_earlier_terms_entry_is_noticed() {
+    let line = differs("figure_8.txt", Planted::PriorTermCommitted);
+    assert!(line.contains("commit=2"), "{line}");
+}
+
+/// etcd issue 20418: a late answer to an old round answers a read of a leader that was deposed meanwhile.
+#[test]
+fn a_late_answer_to_a_reused_read_context_is_noticed() {
+    let line = differs("read_deposed_leader.txt", Planted::ReadContextReused);
+    assert!(line.contains("read=1"), "{line}");
 }

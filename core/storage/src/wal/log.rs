@@ -30,6 +30,9 @@ pub struct WalOptions {
     pub entry_reserve_bytes: u64,
     /// A number that other starts of this node are unlikely to use; goes into the epochs.
     pub boot_nonce: u64,
+    /// The bug: a log that is damaged in its middle is cut off there.
+    #[cfg(feature = "planted")]
+    pub cut_at_damage: bool,
 }
 
 /// Figures for status and metrics.
@@ -85,6 +88,9 @@ impl Wal {
             options.segment_bytes
         );
         let names = files.list()?;
+        #[cfg(feature = "planted")]
+        let names =
+            if options.cut_at_damage { super::planted::cut(&*files, names, identity)? } else { names };
         let read = recovery::read_log(&*files, &names, identity)?;
         let (mut groups, active) = (read.groups, read.active);
         let mut spares = Spares::open(&*files, &names, options.segment_bytes)?;

@@ -14,6 +14,8 @@ mod error;
 mod groups;
 mod layout;
 mod log;
+#[cfg(feature = "planted")]
+mod planted;
 mod record;
 mod recovery;
 mod spares;

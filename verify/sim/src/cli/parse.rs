@@ -36,21 +36,10 @@ pub fn kind(text: &str) -> Result<Kind, String> {
 
 #[cfg(feature = "planted")]
 pub fn planted(text: &str) -> Result<raft_group::Planted, String> {
-    match text {
-        "ack-before-fsync" => Ok(raft_group::Planted::AckBeforeFsync),
-        "vote-not-persisted" => Ok(raft_group::Planted::VoteNotPersisted),
-        "txn-ignores-compares" => Ok(raft_group::Planted::TxnIgnoresCompares),
-        "group-by-count" => Ok(raft_group::Planted::GroupByCount),
-        "all-means-quorum" => Ok(raft_group::Planted::AllMeansQuorum),
-        "quota-forgotten" => Ok(raft_group::Planted::QuotaForgotten),
-        "session-ignored" => Ok(raft_group::Planted::SessionIgnored),
-        "fresh-by-hearsay" => Ok(raft_group::Planted::FreshByHearsay),
-        "staleness-hidden" => Ok(raft_group::Planted::StalenessHidden),
-        "keys-forgotten-by-next-leader" => Ok(raft_group::Planted::KeysForgottenByNextLeader),
-        _ => Err("there are ack-before-fsync, vote-not-persisted, txn-ignores-compares, group-by-count and \
-                  keys-forgotten-by-next-leader"
-            .into()),
-    }
+    raft_group::Planted::named(text).ok_or_else(|| {
+        let known: Vec<String> = raft_group::Planted::ALL.iter().map(|bug| bug.name()).collect();
+        format!("there is no such bug; there are {}", known.join(", "))
+    })
 }
 
 #[cfg(test)]
