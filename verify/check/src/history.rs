@@ -172,6 +172,11 @@ impl Recorder {
         Ok(moment)
     }
 
+    /// Notes what nobody asked: it begins and ends at once.
+    pub(crate) fn note(&mut self, time_us: u64) -> Result<(Moment, Moment), EventError> {
+        Ok((self.moment(time_us)?, self.moment(time_us)?))
+    }
+
     /// The operation that a process has open.
     pub(crate) fn open(&self, process: u64) -> Result<OpId, EventError> {
         self.open.get(&process).copied().ok_or(EventError::Idle { process })

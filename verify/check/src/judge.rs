@@ -5,6 +5,7 @@ use std::fmt;
 use crate::arrows::Arrow;
 use crate::history::OpId;
 use crate::linearizable::{Verdict, check_linearizable};
+use crate::locks::{check_fencing, check_locks};
 use crate::recorded::Recorded;
 use crate::revisions::{RevisionViolation, check_revisions};
 use crate::transactions::{Isolation, TransactionVerdict, check_transactions};
@@ -23,12 +24,22 @@ pub enum Checker {
     Serializable,
     /// One that also respects which ended before which began.
     StrictSerializable,
+    /// Locks are given to one at a time.
+    Locks,
+    /// What is written under fencing tokens takes effect in their order.
+    Fencing,
 }
 
 impl Checker {
     /// All.
-    pub const ALL: [Checker; 4] =
-        [Checker::Linearizable, Checker::Revisions, Checker::Serializable, Checker::StrictSerializable];
+    pub const ALL: [Checker; 6] = [
+        Checker::Linearizable,
+        Checker::Revisions,
+        Checker::Serializable,
+        Checker::StrictSerializable,
+        Checker::Locks,
+        Checker::Fencing,
+    ];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -37,6 +48,17 @@ impl Checker {
             Checker::Revisions => "revisions",
             Checker::Serializable => "serializable",
             Checker::StrictSerializable => "strict-serializable",
+            Checker::Locks => "locks",
+            Checker::Fencing => "fencing",
+        }
+    }
+
+    /// What kind of thing it judges; see [`Recorded::of`].
+    pub fn judges(self) -> &'static str {
+        match self {
+            Checker::Linearizable | Checker::Revisions => "single operations",
+            Checker::Serializable | Checker::StrictSerializable => "transactions",
+            Checker::Locks | Checker::Fencing => "locks",
         }
     }
 
@@ -47,6 +69,8 @@ impl Checker {
             Checker::Revisions => "no two changes share a revision, and a later change has a greater one",
             Checker::Serializable => "transactions have one order: no G0, G1a, G1b, G1c, G-single, G2-item",
             Checker::StrictSerializable => "transactions have one order, which respects real time",
+            Checker::Locks => "tokens only grow, and no lock is given away while it is promised to another",
+            Checker::Fencing => "no write under a token takes effect after one under a greater token",
         }
     }
 
@@ -60,6 +84,7 @@ impl Checker {
         match recorded {
             Recorded::Operations(_) => &[Checker::Linearizable, Checker::Revisions],
             Recorded::Transactions(_) => &[Checker::Serializable],
+            Recorded::Locks(_) => &[Checker::Locks, Checker::Fencing],
         }
     }
 }
@@ -100,7 +125,7 @@ pub struct Counterexample {
     pub arrows: Vec<Arrow>,
 }
 
-/// Judges a history, in at most `budget` steps of search per key. For a checker of the other kind of
+/// Judges a history, in at most `budget` steps of search per key. For a checker of another kind of
 /// history it is [`Judgement::Unknown`].
 pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
     match (recorded, checker) {
@@ -115,13 +140,11 @@ pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
         (Recorded::Transactions(history), Checker::StrictSerializable) => {
             transactions(check_transactions(history, Isolation::StrictSerializable))
         }
-        (Recorded::Operations(_), Checker::Serializable | Checker::StrictSerializable) => {
-            let reason = format!("{checker} judges transactions, and this is a history of single operations");
-            Judgement::Unknown { reason }
-        }
-        (Recorded::Transactions(_), Checker::Linearizable | Checker::Revisions) => {
-            let reason = format!("{checker} judges single operations, and this is a history of transactions");
-            Judgement::Unknown { reason }
+        (Recorded::Locks(history), Checker::Locks) => check_locks(history),
+        (Recorded::Locks(history), Checker::Fencing) => check_fencing(history),
+        (recorded, checker) => {
+            let (judges, of) = (checker.judges(), recorded.of());
+            Judgement::Unknown { reason: format!("{checker} judges {judges}, and this is a history of {of}") }
         }
     }
 }

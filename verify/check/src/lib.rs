@@ -1,4 +1,4 @@
-//! Histories of what clients of a keyed register, or of lists in transactions, saw, and judges of
+//! Histories of what clients of a keyed register, of lists in transactions, or of locks saw, and judges of
 //! them. It knows nothing of the product that is judged: a history is all it sees.
 //!
 //! A judge that says [`Verdict::Invalid`] is right, and shows why. [`Verdict::Valid`] means that an
@@ -10,7 +10,9 @@ mod explain;
 pub mod history;
 pub mod json_lines;
 mod judge;
+pub mod ledger;
 pub mod linearizable;
+pub mod locks;
 mod prepare;
 mod recorded;
 mod register;
@@ -24,7 +26,9 @@ pub use converged::{FinalValue, check_converged};
 pub use history::{Action, Answer, Completion, History, Op, OpId};
 pub use json_lines::ParseError;
 pub use judge::{Checker, Counterexample, Judgement, judge};
+pub use ledger::{Kind, Ledger};
 pub use linearizable::{BUDGET_DEFAULT, Verdict, Violation, check_linearizable};
+pub use locks::{LockForm, LockHistory, check_fencing, check_locks};
 pub use recorded::{Described, Recorded};
 pub use revisions::{RevisionViolation, check_revisions};
 pub use timeline::timeline;

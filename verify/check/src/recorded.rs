@@ -1,4 +1,4 @@
-//! A recorded history of either kind: of single operations, or of transactions. Its first event says which.
+//! A recorded history of any kind: of single operations, of transactions, of locks. Its first event says which.
 
 use std::io::BufRead;
 
@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use crate::history::{Completion, History, Moment, OpId};
 use crate::json_lines::{self, EventLines, ParseError};
+use crate::ledger::{End, Entry, Form, LineError};
+use crate::locks::{LockForm, LockHistory};
 use crate::transactions::{self, Outcome, TransactionHistory};
 
 /// A history, as read.
@@ -15,6 +17,8 @@ pub enum Recorded {
     Operations(History),
     /// Of transactions on lists.
     Transactions(TransactionHistory),
+    /// Of locks, and of what they guard.
+    Locks(LockHistory),
 }
 
 /// An operation or a transaction, for people.
@@ -40,39 +44,66 @@ struct PeekOp {
     f: String,
 }
 
-fn is_transaction(content: &[u8]) -> Option<bool> {
-    serde_json::from_slice(content).ok().map(|Peek { op }| op.f == "txn")
+/// The name of a line's operation, if it has one.
+fn function(content: &[u8]) -> Option<String> {
+    serde_json::from_slice(content).ok().map(|Peek { op }| op.f)
 }
 
 impl Recorded {
-    /// Reads a history of either kind. Memory is bounded by the text's size, which is limited.
+    /// An empty history of the kind that has such operations.
+    fn with(f: &str) -> Recorded {
+        match f {
+            "txn" => Recorded::Transactions(TransactionHistory::new()),
+            f if LockForm::has(f) => Recorded::Locks(LockHistory::new()),
+            _ => Recorded::Operations(History::new()),
+        }
+    }
+
+    /// What it is of.
+    pub fn of(&self) -> &'static str {
+        match self {
+            Recorded::Operations(_) => "single operations",
+            Recorded::Transactions(_) => "transactions",
+            Recorded::Locks(_) => "locks",
+        }
+    }
+
+    /// Reads a history of any kind. Memory is bounded by the text's size, which is limited.
     pub fn parse(text: impl BufRead) -> Result<Recorded, ParseError> {
         let mut lines = EventLines::new(text);
         let mut recorded = None;
         while let Some((line, content)) = lines.next()? {
-            let recorded = recorded.get_or_insert_with(|| match is_transaction(content) {
-                Some(true) => Recorded::Transactions(TransactionHistory::new()),
-                _ => Recorded::Operations(History::new()),
-            });
-            let syntax = |error: serde_json::Error, transactions| match is_transaction(content) {
-                Some(other) if other != transactions => ParseError::syntax(
-                    line,
-                    "a history holds either transactions or single operations, not both",
-                ),
-                _ => ParseError::json(line, &error),
-            };
-            match recorded {
-                Recorded::Operations(history) => {
-                    let event = serde_json::from_slice(content).map_err(|error| syntax(error, false))?;
-                    json_lines::add(history, line, event)?;
-                }
-                Recorded::Transactions(history) => {
-                    let event = serde_json::from_slice(content).map_err(|error| syntax(error, true))?;
-                    transactions::add(history, line, event)?;
-                }
-            }
+            let recorded =
+                recorded.get_or_insert_with(|| Recorded::with(&function(content).unwrap_or_default()));
+            recorded.add(line, content).map_err(|error| match error {
+                LineError::Event(error) => error,
+                LineError::Json(error) => match function(content).map(|f| Recorded::with(&f).of()) {
+                    Some(other) if other != recorded.of() => {
+                        let reason = format!(
+                            "this is of {other}, and a history that began with {} has nothing else",
+                            recorded.of()
+                        );
+                        ParseError::syntax(line, reason)
+                    }
+                    _ => ParseError::json(line, &error),
+                },
+            })?;
         }
         Ok(recorded.unwrap_or_else(|| Recorded::Operations(History::new())))
+    }
+
+    fn add(&mut self, line: usize, content: &[u8]) -> Result<(), LineError> {
+        match self {
+            Recorded::Operations(history) => {
+                let event = serde_json::from_slice(content).map_err(LineError::Json)?;
+                json_lines::add(history, line, event).map_err(LineError::Event)
+            }
+            Recorded::Transactions(history) => {
+                let event = serde_json::from_slice(content).map_err(LineError::Json)?;
+                transactions::add(history, line, event).map_err(LineError::Event)
+            }
+            Recorded::Locks(history) => history.add_line(line, content),
+        }
     }
 
     /// How many operations or transactions there are.
@@ -80,6 +111,7 @@ impl Recorded {
         match self {
             Recorded::Operations(history) => history.ops().len(),
             Recorded::Transactions(history) => history.transactions().len(),
+            Recorded::Locks(history) => history.entries().len(),
         }
     }
 
@@ -102,6 +134,12 @@ impl Recorded {
                 let ended = ended.map(|(moment, _)| moment);
                 Described { process: op.process, invoked: op.invoked, ended, text: op.to_string() }
             }
+            Recorded::Locks(history) => described(&history.entries()[id.0]),
         }
     }
+}
+
+fn described<F: Form>(entry: &Entry<F>) -> Described {
+    let ended = entry.completed.filter(|(_, end)| *end != End::Unknown).map(|(moment, _)| moment);
+    Described { process: entry.process, invoked: entry.invoked, ended, text: entry.to_string() }
 }

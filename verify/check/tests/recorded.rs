@@ -1,4 +1,4 @@
-//! What is read as a history of either kind, what is refused, and which line is named.
+//! What is read as a history of which kind, what is refused, and which line is named.
 
 use check::json_lines::LINE_BYTES_MAX;
 use check::{BUDGET_DEFAULT, Checker, Judgement, Recorded, judge};
@@ -6,6 +6,8 @@ use check::{BUDGET_DEFAULT, Checker, Judgement, Recorded, judge};
 const READ: &str = r#"{"process":1,"type":"invoke","time_us":1,"op":{"f":"read","key":"x"}}"#;
 const TXN: &str =
     r#"{"process":1,"type":"invoke","time_us":1,"op":{"f":"txn","steps":[["append","x","a"],["read","x"]]}}"#;
+
+const LOCK: &str = r#"{"process":1,"type":"invoke","time_us":1,"op":{"f":"acquire","lock":"x"}}"#;
 
 fn refusal(lines: &[&str]) -> String {
     Recorded::parse(lines.join("\n").as_bytes()).expect_err("it is no history").to_string()
@@ -15,9 +17,13 @@ fn refusal(lines: &[&str]) -> String {
 fn the_first_event_says_which_kind_it_is() {
     assert!(matches!(Recorded::parse(READ.as_bytes()), Ok(Recorded::Operations(_))));
     assert!(matches!(Recorded::parse(TXN.as_bytes()), Ok(Recorded::Transactions(_))));
-    for (lines, line) in [([READ, "", TXN], 3), ([TXN, "", READ], 3)] {
-        let both = "a history holds either transactions or single operations, not both";
-        assert_eq!(refusal(&lines), format!("line {line}: {both}"));
+    assert!(matches!(Recorded::parse(LOCK.as_bytes()), Ok(Recorded::Locks(_))));
+    let kinds = [(READ, "single operations"), (TXN, "transactions"), (LOCK, "locks")];
+    for (one, of) in kinds {
+        for (other, is) in kinds.into_iter().filter(|(other, _)| *other != one) {
+            let reason = format!("this is of {is}, and a history that began with {of} has nothing else");
+            assert_eq!(refusal(&[one, "", other]), format!("line 3: {reason}"));
+        }
     }
 }
 
@@ -56,14 +62,13 @@ fn the_wrong_line_is_named() {
 }
 
 #[test]
-fn a_checker_of_the_other_kind_does_not_pass() {
-    let (operations, transactions) =
-        (Recorded::parse(READ.as_bytes()).unwrap(), Recorded::parse(TXN.as_bytes()).unwrap());
+fn a_checker_of_another_kind_does_not_pass() {
+    let recorded = [READ, TXN, LOCK].map(|line| Recorded::parse(line.as_bytes()).unwrap());
     for checker in Checker::ALL {
         assert_eq!(Checker::named(checker.name()), Some(checker));
-        let of_operations = matches!(checker, Checker::Linearizable | Checker::Revisions);
-        for (recorded, judges) in [(&operations, of_operations), (&transactions, !of_operations)] {
+        for recorded in &recorded {
             let judgement = judge(recorded, checker, BUDGET_DEFAULT);
+            let judges = checker.judges() == recorded.of();
             assert_eq!(judgement == Judgement::Valid, judges, "{checker}: {judgement:?}");
             assert_eq!(matches!(judgement, Judgement::Unknown { .. }), !judges);
         }
