@@ -20,6 +20,10 @@ pub enum Checker {
     Linearizable,
     /// The revisions of changes order them.
     Revisions,
+    /// Nobody saw what a transaction took back or had not finished.
+    ReadCommitted,
+    /// Each transaction read at one moment, and wrote at another.
+    SnapshotIsolation,
     /// Transactions have an order that explains them.
     Serializable,
     /// One that also respects which ended before which began.
@@ -32,9 +36,11 @@ pub enum Checker {
 
 impl Checker {
     /// All.
-    pub const ALL: [Checker; 6] = [
+    pub const ALL: [Checker; 8] = [
         Checker::Linearizable,
         Checker::Revisions,
+        Checker::ReadCommitted,
+        Checker::SnapshotIsolation,
         Checker::Serializable,
         Checker::StrictSerializable,
         Checker::Locks,
@@ -46,6 +52,8 @@ impl Checker {
         match self {
             Checker::Linearizable => "linearizable",
             Checker::Revisions => "revisions",
+            Checker::ReadCommitted => "read-committed",
+            Checker::SnapshotIsolation => "snapshot-isolation",
             Checker::Serializable => "serializable",
             Checker::StrictSerializable => "strict-serializable",
             Checker::Locks => "locks",
@@ -57,7 +65,10 @@ impl Checker {
     pub fn judges(self) -> &'static str {
         match self {
             Checker::Linearizable | Checker::Revisions => "single operations",
-            Checker::Serializable | Checker::StrictSerializable => "transactions",
+            Checker::ReadCommitted
+            | Checker::SnapshotIsolation
+            | Checker::Serializable
+            | Checker::StrictSerializable => "transactions",
             Checker::Locks | Checker::Fencing => "locks",
         }
     }
@@ -67,7 +78,9 @@ impl Checker {
         match self {
             Checker::Linearizable => "single operations on a key have one order, which respects real time",
             Checker::Revisions => "no two changes share a revision, and a later change has a greater one",
-            Checker::Serializable => "transactions have one order: no G0, G1a, G1b, G1c, G-single, G2-item",
+            Checker::ReadCommitted => "transactions saw only what was finished: no G0, G1a, G1b, G1c",
+            Checker::SnapshotIsolation => "and each read at one moment: no lost update, G-single, long fork",
+            Checker::Serializable => "transactions have one order: also no write skew (G2-item)",
             Checker::StrictSerializable => "transactions have one order, which respects real time",
             Checker::Locks => "tokens only grow, and no lock is given away while it is promised to another",
             Checker::Fencing => "no write under a token takes effect after one under a greater token",
@@ -134,18 +147,30 @@ pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
             Ok(()) => Judgement::Valid,
             Err(violation) => Judgement::Invalid(revisions(&violation)),
         },
-        (Recorded::Transactions(history), Checker::Serializable) => {
-            transactions(check_transactions(history, Isolation::Serializable))
-        }
-        (Recorded::Transactions(history), Checker::StrictSerializable) => {
-            transactions(check_transactions(history, Isolation::StrictSerializable))
-        }
         (Recorded::Locks(history), Checker::Locks) => check_locks(history),
         (Recorded::Locks(history), Checker::Fencing) => check_fencing(history),
-        (recorded, checker) => {
-            let (judges, of) = (checker.judges(), recorded.of());
-            Judgement::Unknown { reason: format!("{checker} judges {judges}, and this is a history of {of}") }
-        }
+        (recorded, checker) => match (recorded, isolation(checker)) {
+            (Recorded::Transactions(history), Some(isolation)) => {
+                transactions(check_transactions(history, isolation))
+            }
+            _ => {
+                let (judges, of) = (checker.judges(), recorded.of());
+                Judgement::Unknown {
+                    reason: format!("{checker} judges {judges}, and this is a history of {of}"),
+                }
+            }
+        },
+    }
+}
+
+/// What a checker of transactions asks of them.
+fn isolation(checker: Checker) -> Option<Isolation> {
+    match checker {
+        Checker::ReadCommitted => Some(Isolation::ReadCommitted),
+        Checker::SnapshotIsolation => Some(Isolation::SnapshotIsolation),
+        Checker::Serializable => Some(Isolation::Serializable),
+        Checker::StrictSerializable => Some(Isolation::StrictSerializable),
+        _ => None,
     }
 }
 
@@ -186,8 +211,8 @@ fn transactions(verdict: TransactionVerdict) -> Judgement {
         TransactionVerdict::Invalid(found) => Judgement::Invalid(Counterexample {
             anomaly: found.anomaly.to_string(),
             explanation: found.explanation,
-            shown: found.transactions.clone(),
-            culprits: found.transactions,
+            shown: found.transactions,
+            culprits: found.culprits,
             arrows: found.arrows,
         }),
     }

@@ -1,4 +1,4 @@
-//! Histories of what clients of a keyed register, of lists in transactions, or of locks saw, and judges of
+//! Histories of what clients of a keyed register, of lists and registers in transactions, or of locks saw, and judges of
 //! them. It knows nothing of the product that is judged: a history is all it sees.
 //!
 //! A judge that says [`Verdict::Invalid`] is right, and shows why. [`Verdict::Valid`] means that an
@@ -33,5 +33,5 @@ pub use recorded::{Described, Recorded};
 pub use revisions::{RevisionViolation, check_revisions};
 pub use timeline::timeline;
 pub use transactions::{
-    Anomaly, Isolation, Outcome, Step, TransactionHistory, TransactionVerdict, check_transactions,
+    Anomaly, Isolation, Outcome, Seen, Step, TransactionHistory, TransactionVerdict, check_transactions,
 };

@@ -39,11 +39,19 @@ fn the_wrong_line_is_named() {
         ),
         (
             end("ok", r#"[["append","x","a"],["read","x"]]"#),
-            "a read of a transaction that committed needs its list",
+            "a read of a transaction that committed needs what it saw",
         ),
         (
             end("fail", r#"[["append","x","a"],["read","x",["a"]]]"#),
-            "only a transaction that committed has seen lists",
+            "only a transaction that committed has seen anything",
+        ),
+        (
+            end("ok", r#"[["append","x","a"],["read","x","a",0]]"#),
+            "a value has a revision above 0, and what is absent has none",
+        ),
+        (
+            end("fail", r#"[["append","x","a"],["read","x"]],"revision":7"#),
+            "only a transaction that committed has a revision",
         ),
         (TXN.to_owned(), "process 1 invokes an operation while another of its own is not complete"),
         (

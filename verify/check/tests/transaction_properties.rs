@@ -1,14 +1,12 @@
-//! The checker of transactions: runs that were carried out one transaction after another are valid, and
-//! what is then changed in them is found; and it agrees with another checker that is too simple to be
-//! wrong, which tries all orders of a few transactions.
+//! The checker of transactions on lists: runs that were carried out one transaction after another are valid,
+//! and what is then changed in them is found.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use check::transactions::Transaction;
 use check::{
-    Anomaly, Arrow, Counterexample, Isolation, Outcome, Recorded, Step, TransactionHistory,
-    TransactionVerdict, check_transactions, timeline,
+    Arrow, Counterexample, Isolation, Outcome, Recorded, Seen, Step, TransactionHistory, TransactionVerdict,
+    check_transactions, timeline,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -47,8 +45,10 @@ fn execute(lists: &mut BTreeMap<String, Vec<String>>, steps: &[Step]) -> Vec<Ste
             step.clone()
         }
         Step::Read { key, .. } => {
-            Step::Read { key: key.clone(), seen: Some(lists.get(key).cloned().unwrap_or_default()) }
+            let seen = Seen::List(lists.get(key).cloned().unwrap_or_default());
+            Step::Read { key: key.clone(), seen: Some(seen) }
         }
+        Step::Write { .. } => panic!("lists alone"),
     };
     steps.iter().map(step).collect()
 }
@@ -97,7 +97,7 @@ fn reads(events: &Events) -> Vec<(usize, usize, String, Vec<String>)> {
     let mut reads = Vec::new();
     for (event, (_, _, steps)) in events.iter().enumerate() {
         for (number, step) in steps.iter().enumerate() {
-            if let Step::Read { key, seen: Some(seen) } = step {
+            if let Step::Read { key, seen: Some(Seen::List(seen)) } = step {
                 reads.push((event, number, key.clone(), seen.clone()));
             }
         }
@@ -107,7 +107,7 @@ fn reads(events: &Events) -> Vec<(usize, usize, String, Vec<String>)> {
 
 fn set(events: &mut Events, event: usize, step: usize, list: Vec<String>) {
     let Step::Read { seen, .. } = &mut events[event].2[step] else { panic!("a read") };
-    *seen = Some(list);
+    *seen = Some(Seen::List(list));
 }
 
 fn judge(events: &Events, isolation: Isolation) -> TransactionVerdict {
@@ -257,119 +257,6 @@ fn a_retracted_commit_is_found() {
     });
 }
 
-/// Whether some order of all that committed, and of some that are unknown, explains what was seen.
-fn brute_force(
-    all: &[Transaction],
-    done: &mut Vec<bool>,
-    lists: &BTreeMap<String, Vec<String>>,
-    strict: bool,
-) -> bool {
-    let committed = |t: &Transaction| t.outcome() == Outcome::Committed;
-    if all.iter().zip(done.iter()).all(|(t, done)| *done || !committed(t)) {
-        return true;
-    }
-    let ends = |t: &Transaction| t.completed.filter(|_| committed(t)).map_or(usize::MAX, |(m, _)| m.position);
-    let left = all.iter().zip(done.iter()).filter(|(_, done)| !**done);
-    let bound = left.map(|(t, _)| ends(t)).min().unwrap_or(usize::MAX);
-    for i in 0..all.len() {
-        if done[i] || all[i].outcome() == Outcome::Aborted || (strict && all[i].invoked.position > bound) {
-            continue;
-        }
-        let mut after = lists.clone();
-        let told = execute(&mut after, &all[i].steps);
-        if committed(&all[i]) && told != all[i].steps {
-            continue;
-        }
-        done[i] = true;
-        let explained = brute_force(all, done, &after, strict);
-        done[i] = false;
-        if explained {
-            return true;
-        }
-    }
-    false
-}
-
-/// A few transactions over what may be any store: each list has some order, and reads see some of its
-/// beginning.
-fn any_store(draws: &[Draw], orders: &[u8]) -> Events {
-    let (mut events, mut open, mut next) = (Events::new(), BTreeMap::new(), 0);
-    let mut picks = orders.iter().cycle().copied();
-    for (process, end, drawn) in draws {
-        let Some(asked) = open.remove(process) else {
-            if events.iter().filter(|(_, end, _)| end.is_none()).count() < 5 {
-                let asked = steps(&drawn[..drawn.len().min(2)], &mut next);
-                events.push((*process, None, asked.clone()));
-                open.insert(*process, asked);
-            }
-            continue;
-        };
-        let outcome = match end {
-            0 => Outcome::Aborted,
-            1 | 2 => Outcome::Unknown,
-            _ => Outcome::Committed,
-        };
-        events.push((*process, Some(outcome), asked));
-    }
-    let mut finals: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (_, end, asked) in &events {
-        for step in asked {
-            if let (Step::Append { key, value }, None) = (step, end) {
-                let list = finals.entry(key.clone()).or_default();
-                let place = usize::from(picks.next().unwrap()) % 4;
-                list.insert(list.len().saturating_sub(place / 2), value.clone());
-            }
-        }
-    }
-    for (_, end, asked) in &mut events {
-        for step in asked.iter_mut().filter(|_| *end == Some(Outcome::Committed)) {
-            if let Step::Read { key, seen } = step {
-                let list = finals.get(key).cloned().unwrap_or_default();
-                let length = usize::from(picks.next().unwrap()) % (list.len() + 1);
-                *seen = Some(list[..length].to_vec());
-            }
-        }
-    }
-    events
-}
-
-#[test]
-fn agrees_with_trying_all_orders() {
-    let (valid, invalid) = (Cell::new(0), Cell::new(0));
-    let found = std::cell::RefCell::new(std::collections::BTreeSet::new());
-    let mut runner =
-        TestRunner::new(Config { cases: 10_000, failure_persistence: None, ..Config::default() });
-    let result = runner.run(&(draws(4..14), vec(any::<u8>(), 16)), |(draws, orders)| {
-        let events = any_store(&draws, &orders);
-        let history = history(&events);
-        let all = history.transactions();
-        for (isolation, strict) in [(Isolation::Serializable, false), (Isolation::StrictSerializable, true)] {
-            let explained = brute_force(all, &mut vec![false; all.len()], &BTreeMap::new(), strict);
-            let verdict = check_transactions(&history, isolation);
-            prop_assert_eq!(
-                is_invalid(&verdict),
-                !explained,
-                "strict {}: {}\n{:#?}",
-                strict,
-                verdict,
-                events
-            );
-            let count = if explained { &valid } else { &invalid };
-            count.set(count.get() + 1);
-            if let TransactionVerdict::Invalid(contradiction) = verdict {
-                found.borrow_mut().insert(contradiction.anomaly);
-            }
-        }
-        Ok(())
-    });
-    result.unwrap();
-    assert!(valid.get() > 1000 && invalid.get() > 1000, "{} valid, {} invalid", valid.get(), invalid.get());
-    for anomaly in [Anomaly::G0, Anomaly::G1a, Anomaly::G1b, Anomaly::G1c, Anomaly::GSingle, Anomaly::G2Item]
-    {
-        assert!(found.borrow().contains(&anomaly), "no {anomaly} among {:?}", found.borrow());
-    }
-}
-
 #[test]
 fn a_drawing_is_the_same_every_time_and_holds_no_markup_of_its_own() {
     let read = |seen| vec![Step::Read { key: "<&\"".to_owned(), seen }];
@@ -378,7 +265,7 @@ fn a_drawing_is_the_same_every_time_and_holds_no_markup_of_its_own() {
         (1, None, append.clone()),
         (1, Some(Outcome::Committed), append),
         (2, None, read(None)),
-        (2, Some(Outcome::Committed), read(Some(vec!["<b>".to_owned()]))),
+        (2, Some(Outcome::Committed), read(Some(Seen::List(vec!["<b>".to_owned()])))),
     ];
     let recorded = Recorded::Transactions(history(&events));
     let ids = vec![check::OpId(0), check::OpId(1)];

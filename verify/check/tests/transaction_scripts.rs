@@ -2,13 +2,17 @@
 //! up to an empty line. `UPDATE=1` writes the verdicts anew.
 //!
 //! `1 txn append x a read x` invokes, for process 1; `1 ok [] [a,b]` (what its reads saw, in order), `1
-//! fail`, `1 unknown` complete. The verdict of the strict checker stands there if it is another one.
+//! fail`, `1 unknown` complete. A register is written with `write x a`, and seen as `a`, `a@7` (with its revision) or
+//! `-` (absent); `1 ok a @8` tells the transaction's revision. The verdict is that of `serializable`; those of
+//! the other checkers stand below it if they are other ones, without the explanation if they are weaker.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use check::{Isolation, Outcome, Recorded, Step, TransactionHistory, check_transactions};
+use check::{
+    Isolation, Outcome, Recorded, Seen, Step, TransactionHistory, TransactionVerdict, check_transactions,
+};
 
 #[test]
 fn scripts() {
@@ -55,12 +59,19 @@ fn run(script: &str) -> String {
                     };
                     let reads = steps.iter_mut().filter_map(|step| match step {
                         Step::Read { seen, .. } => Some(seen),
-                        Step::Append { .. } => None,
+                        Step::Append { .. } | Step::Write { .. } => None,
                     });
-                    for (seen, list) in reads.zip(lists) {
-                        *seen = Some(parse_list(list));
+                    let (revision, told) = match lists {
+                        [told @ .., last] if last.starts_with('@') => (last[1..].parse().ok(), told),
+                        told => (None, told),
+                    };
+                    for (seen, told) in reads.zip(told) {
+                        *seen = Some(parse_seen(told));
                     }
-                    history.complete(process, time_us, outcome, &steps).unwrap();
+                    let id = history.complete(process, time_us, outcome, &steps).unwrap();
+                    if let Some(revision) = revision {
+                        history.told_revision(id, revision).unwrap();
+                    }
                 }
                 _ => panic!("no such event: {line}"),
             }
@@ -77,6 +88,10 @@ fn parse_steps(words: &[&str]) -> Vec<Step> {
             let step = Step::Append { key: key.to_owned(), value: value.to_owned() };
             std::iter::once(step).chain(parse_steps(rest)).collect()
         }
+        ["write", key, value, ref rest @ ..] => {
+            let step = Step::Write { key: key.to_owned(), value: value.to_owned() };
+            std::iter::once(step).chain(parse_steps(rest)).collect()
+        }
         ["read", key, ref rest @ ..] => {
             let step = Step::Read { key: key.to_owned(), seen: None };
             std::iter::once(step).chain(parse_steps(rest)).collect()
@@ -85,9 +100,15 @@ fn parse_steps(words: &[&str]) -> Vec<Step> {
     }
 }
 
-fn parse_list(text: &str) -> Vec<String> {
-    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).expect("a list");
-    inside.split(',').filter(|value| !value.is_empty()).map(str::to_owned).collect()
+fn parse_seen(text: &str) -> Seen {
+    if let Some(inside) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        return Seen::List(inside.split(',').filter(|value| !value.is_empty()).map(str::to_owned).collect());
+    }
+    let (value, revision) = match text.split_once('@') {
+        Some((value, revision)) => (value, Some(revision.parse().unwrap())),
+        None => (text, None),
+    };
+    Seen::Register { value: (value != "-").then(|| value.to_owned()), revision }
 }
 
 /// The verdicts of a history that must survive being written and read as JSON lines.
@@ -97,7 +118,25 @@ fn judge(history: &TransactionHistory) -> String {
     assert_eq!(TransactionHistory::parse(lines.as_slice()).unwrap(), *history);
     assert_eq!(Recorded::parse(lines.as_slice()).unwrap(), Recorded::Transactions(history.clone()));
 
-    let plain = check_transactions(history, Isolation::Serializable);
-    let strict = check_transactions(history, Isolation::StrictSerializable);
-    if plain == strict { plain.to_string() } else { format!("{plain}\nstrict: {strict}") }
+    let verdict = |isolation| check_transactions(history, isolation);
+    let plain = verdict(Isolation::Serializable);
+    let mut text = plain.to_string();
+    let strict = verdict(Isolation::StrictSerializable);
+    if strict != plain {
+        write!(text, "\nstrict-serializable: {strict}").unwrap();
+    }
+    let weaker =
+        [(Isolation::SnapshotIsolation, "snapshot-isolation"), (Isolation::ReadCommitted, "read-committed")];
+    for (isolation, name) in weaker {
+        let weak = verdict(isolation);
+        if weak != plain {
+            let short = match weak {
+                TransactionVerdict::Valid => "valid".to_owned(),
+                TransactionVerdict::Invalid(found) => format!("INVALID: {}", found.anomaly),
+                TransactionVerdict::Unknown { reason } => format!("unknown: {reason}"),
+            };
+            write!(text, "\n{name}: {short}").unwrap();
+        }
+    }
+    text
 }

@@ -1,269 +1,222 @@
-//! Who comes before whom, and the smallest cycle of the worst kind.
+//! Who comes before whom.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 
+use super::EDGES_MAX;
 use super::history::{Outcome, TransactionHistory};
-use super::versions::Versions;
-use super::{Anomaly, EDGES_MAX};
+use super::lists::List;
+use super::registers::Register;
+use super::versions::{Key, Versions};
 use crate::history::OpId;
 
 /// Why one comes before another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
 pub enum Kind {
     /// The second overwrote what the first wrote.
-    Ww,
+    Ww = 1,
     /// The second saw what the first wrote.
-    Wr,
+    Wr = 2,
     /// The first saw what the second overwrote.
-    Rw,
+    Rw = 4,
     /// The first had ended before the second began.
-    RealTime,
+    RealTime = 8,
+}
+
+/// What tells so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// The list: how many of its elements come before.
+    List(u32),
+    /// The second read it.
+    Seen,
+    /// Nothing was there yet.
+    Absent,
+    /// The second writer had read what the first wrote.
+    ReadBefore,
+    /// The revisions of the two versions.
+    Revisions,
+    /// Both read one version and wrote; of a list, with how many elements.
+    Both(u32),
+    /// The order of time.
+    Time,
+    /// Edges of rounds before this one, by a rule; `split`: of starts and commits.
+    Inferred { round: u32, rule: Rule, split: bool },
+}
+
+/// By which rule an edge follows from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// The version comes before the second one's, so who read it does too.
+    ReadEarlier,
+    /// This reader came after the first, yet saw the second's.
+    SeenLater(u32),
+    /// Both wrote, and the first began before the second's commit.
+    NoOverlap,
 }
 
 /// One comes before another.
-#[derive(Clone, Copy, Debug)]
-pub struct Edge<'a> {
-    pub from: OpId,
-    pub to: OpId,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Edge {
+    pub from: u32,
+    pub to: u32,
     pub kind: Kind,
-    /// By which key; empty for real time.
-    pub key: &'a str,
-    /// How many elements of the key's longest list come before the edge.
-    pub position: usize,
+    /// By which key; 0 for real time.
+    pub key: u32,
+    pub why: Why,
 }
 
-/// A cycle, each edge's end the next one's start.
-#[derive(Clone, Debug)]
-pub struct Cycle<'a> {
-    pub anomaly: Anomaly,
-    pub edges: Vec<Edge<'a>>,
-    /// The longest list of each edge's key.
-    pub lists: BTreeMap<&'a str, &'a [String]>,
+impl Edge {
+    /// In which round it was inferred; 0 if history itself tells it.
+    pub fn round(&self) -> u32 {
+        if let Why::Inferred { round, .. } = self.why { round } else { 0 }
+    }
 }
 
 /// Transactions that took effect, and their order.
-pub struct Graph<'a> {
-    edges: Vec<Edge<'a>>,
-    /// By transaction: its edges, by number.
-    out: Vec<Vec<u32>>,
-    versions: &'a Versions<'a>,
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// In order of where they come from.
+    pub edges: Vec<Edge>,
+    /// By transaction: where its edges begin.
+    starts: Vec<u32>,
 }
 
-/// A kind of cycle: at least one edge `through`, a way back along `path`.
-struct Class {
-    plain: Anomaly,
-    real_time: Anomaly,
-    through: Kind,
-    path: &'static [Kind],
-}
-
-const CLASSES: &[Class] = &[
-    Class { plain: Anomaly::G0, real_time: Anomaly::G0Realtime, through: Kind::Ww, path: &[Kind::Ww] },
-    Class {
-        plain: Anomaly::G1c,
-        real_time: Anomaly::G1cRealtime,
-        through: Kind::Wr,
-        path: &[Kind::Ww, Kind::Wr],
-    },
-    Class {
-        plain: Anomaly::GSingle,
-        real_time: Anomaly::GSingleRealtime,
-        through: Kind::Rw,
-        path: &[Kind::Ww, Kind::Wr],
-    },
-    Class {
-        plain: Anomaly::G2Item,
-        real_time: Anomaly::G2ItemRealtime,
-        through: Kind::Rw,
-        path: &[Kind::Ww, Kind::Wr, Kind::Rw],
-    },
-];
-
-impl<'a> Graph<'a> {
+impl Graph {
     /// `None` if there are too many edges.
-    pub fn of(
-        history: &'a TransactionHistory,
-        versions: &'a Versions<'a>,
-        real_time: bool,
-    ) -> Option<Graph<'a>> {
-        let mut building = Building { edges: Vec::new(), known: HashSet::new() };
-        for (name, key) in &versions.keys {
-            let unseen = versions.unseen(key);
-            let end = key.longest.len();
-            let edge = |from, to, kind, position| Edge { from, to, kind, key: name, position };
-            for position in 1..end {
-                building.add(edge(key.writer(position - 1), key.writer(position), Kind::Ww, position))?;
-            }
-            for &writer in unseen.iter().filter(|_| end > 0) {
-                building.add(edge(key.writer(end - 1), writer, Kind::Ww, end))?;
-            }
-            for (reader, seen) in key.reads() {
-                if seen > 0 {
-                    building.add(edge(key.writer(seen - 1), reader, Kind::Wr, seen))?;
-                }
-                if seen < end {
-                    building.add(edge(reader, key.writer(seen), Kind::Rw, seen))?;
-                } else {
-                    for &writer in &unseen {
-                        building.add(edge(reader, writer, Kind::Rw, seen))?;
-                    }
-                }
+    pub fn of(history: &TransactionHistory, versions: &Versions<'_>, real_time: bool) -> Option<Graph> {
+        let mut edges = Edges(Vec::new());
+        for ((_, key), number) in versions.keys.iter().zip(0..) {
+            match key {
+                Key::List(list) => edges.list(number, list)?,
+                Key::Register(register) => edges.register(number, register)?,
             }
         }
         if real_time {
-            building.real_time(history, versions)?;
+            edges.real_time(history, &versions.happened)?;
         }
-        let mut out = vec![Vec::new(); history.transactions().len()];
-        for (edge, number) in building.edges.iter().zip(0..) {
-            out[edge.from.0].push(number);
-        }
-        Some(Graph { edges: building.edges, out, versions })
+        Some(Graph::sorted(edges.0, history.transactions().len()))
     }
 
-    /// The smallest cycle of the worst kind there is. (If the search takes too long, the smallest found by
-    /// then.)
-    pub fn worst_cycle(&self, real_time: bool) -> Option<Cycle<'a>> {
-        for class in CLASSES {
-            let mut path = class.path.to_vec();
-            path.extend(real_time.then_some(Kind::RealTime));
-            if let Some(edges) = self.smallest_cycle(class.through, &path) {
-                let timed = edges.iter().any(|edge| edge.kind == Kind::RealTime);
-                let anomaly = if timed { class.real_time } else { class.plain };
-                let lists = edges.iter().filter(|edge| edge.kind != Kind::RealTime);
-                let lists = lists.map(|edge| (edge.key, self.versions.keys[edge.key].longest)).collect();
-                return Some(Cycle { anomaly, edges, lists });
-            }
+    fn sorted(mut edges: Vec<Edge>, transactions: usize) -> Graph {
+        // Of several edges of a kind between two, what history itself tells stays.
+        edges.sort_unstable_by_key(|edge| (edge.from, edge.to, edge.kind, edge.why, edge.key));
+        edges.dedup_by_key(|edge| (edge.from, edge.to, edge.kind));
+        let mut starts = vec![0; transactions + 1];
+        for edge in &edges {
+            starts[edge.from as usize + 1] += 1;
         }
-        None
+        for at in 0..transactions {
+            starts[at + 1] += starts[at];
+        }
+        Graph { edges, starts }
     }
 
-    fn smallest_cycle(&self, through: Kind, path: &[Kind]) -> Option<Vec<Edge<'a>>> {
-        let mut kinds = path.to_vec();
-        kinds.push(through);
-        let component = self.components(&kinds);
-        let mut smallest: Option<Vec<Edge<'a>>> = None;
-        let mut steps = 0;
-        for edge in self.edges.iter().filter(|edge| edge.kind == through) {
-            if component[edge.from.0] != component[edge.to.0] {
-                continue;
-            }
-            let found = smallest.as_ref().map_or(usize::MAX, Vec::len);
-            if found == 2 || (smallest.is_some() && steps > EDGES_MAX) {
-                break;
-            }
-            if let Some(back) = self.way(edge.to, edge.from, path, &component, found - 1, &mut steps) {
-                smallest = Some(std::iter::once(*edge).chain(back).collect());
-            }
+    /// Adds edges. `None`, and nothing is changed, if there are too many then.
+    pub fn extend(&mut self, more: Vec<Edge>) -> Option<()> {
+        if self.edges.len() + more.len() > EDGES_MAX {
+            return None;
         }
-        smallest
+        let mut edges = std::mem::take(&mut self.edges);
+        edges.extend(more);
+        *self = Graph::sorted(edges, self.transactions());
+        Some(())
     }
 
-    /// A shortest way, of fewer than `below` edges.
-    fn way(
-        &self,
-        from: OpId,
-        to: OpId,
-        path: &[Kind],
-        component: &[usize],
-        below: usize,
-        steps: &mut usize,
-    ) -> Option<Vec<Edge<'a>>> {
-        let mut reached: HashMap<OpId, Option<u32>> = HashMap::from([(from, None)]);
-        let mut queue = VecDeque::from([(from, 0)]);
-        while let Some((here, length)) = queue.pop_front() {
-            if length + 1 >= below {
-                break;
-            }
-            for &number in &self.out[here.0] {
-                *steps += 1;
-                let edge = &self.edges[number as usize];
-                let usable = path.contains(&edge.kind) && component[edge.to.0] == component[here.0];
-                if !usable || reached.contains_key(&edge.to) {
-                    continue;
-                }
-                reached.insert(edge.to, Some(number));
-                if edge.to == to {
-                    let mut way = Vec::new();
-                    let mut at = to;
-                    while let Some(number) = reached[&at] {
-                        way.push(self.edges[number as usize]);
-                        at = self.edges[number as usize].from;
-                    }
-                    way.reverse();
-                    return Some(way);
-                }
-                queue.push_back((edge.to, length + 1));
-            }
-        }
-        None
+    /// How many there are, with those that did not take effect.
+    pub fn transactions(&self) -> usize {
+        self.starts.len() - 1
     }
 
-    /// By transaction: the number of its strongly connected component (Tarjan, 1972), along edges of some
-    /// kinds. Without recursion: a history is long.
-    fn components(&self, kinds: &[Kind]) -> Vec<usize> {
-        const NEW: usize = usize::MAX;
-        let nodes = self.out.len();
-        let (mut index, mut low, mut component) = (vec![NEW; nodes], vec![0; nodes], vec![NEW; nodes]);
-        let (mut count, mut components) = (0, 0);
-        let mut stack = Vec::new();
-        for root in 0..nodes {
-            // A node, and which of its edges is next.
-            let mut calls = vec![(root, 0)];
-            if index[root] != NEW {
-                continue;
-            }
-            while let Some((node, next)) = calls.pop() {
-                if index[node] == NEW {
-                    (index[node], low[node]) = (count, count);
-                    count += 1;
-                    stack.push(node);
-                }
-                if let Some(&number) = self.out[node].get(next) {
-                    let edge = &self.edges[number as usize];
-                    let child = edge.to.0;
-                    if kinds.contains(&edge.kind) && index[child] == NEW {
-                        // The same edge is looked at again when the child is done.
-                        calls.extend([(node, next), (child, 0)]);
-                        continue;
-                    }
-                    if kinds.contains(&edge.kind) && component[child] == NEW {
-                        low[node] = low[node].min(low[child]);
-                    }
-                    calls.push((node, next + 1));
-                } else if low[node] == index[node] {
-                    while let Some(member) = stack.pop() {
-                        component[member] = components;
-                        if member == node {
-                            break;
-                        }
-                    }
-                    components += 1;
-                }
-            }
-        }
-        component
+    /// The numbers of the edges from a transaction.
+    pub fn out(&self, transaction: u32) -> std::ops::Range<u32> {
+        self.starts[transaction as usize]..self.starts[transaction as usize + 1]
     }
 }
 
-struct Building<'a> {
-    edges: Vec<Edge<'a>>,
-    known: HashSet<(OpId, OpId, Kind)>,
+/// A transaction's number in a graph.
+pub fn node(id: OpId) -> u32 {
+    u32::try_from(id.0).expect("a history has fewer events")
 }
 
-impl<'a> Building<'a> {
-    /// Adds an edge that is not there yet.
-    fn add(&mut self, edge: Edge<'a>) -> Option<()> {
-        if edge.from != edge.to && self.known.insert((edge.from, edge.to, edge.kind)) {
-            self.edges.push(edge);
+struct Edges(Vec<Edge>);
+
+impl Edges {
+    fn add(&mut self, from: OpId, to: OpId, kind: Kind, key: u32, why: Why) -> Option<()> {
+        if from != to {
+            self.0.push(Edge { from: node(from), to: node(to), kind, key, why });
         }
-        (self.edges.len() <= EDGES_MAX).then_some(())
+        (self.0.len() <= EDGES_MAX).then_some(())
+    }
+
+    fn list(&mut self, key: u32, list: &List<'_>) -> Option<()> {
+        let at =
+            |position: usize| Why::List(u32::try_from(position).expect("a list is shorter than a history"));
+        let end = list.writers.len();
+        for (pair, position) in list.writers.windows(2).zip(1..) {
+            self.add(pair[0], pair[1], Kind::Ww, key, at(position))?;
+        }
+        for &writer in list.unseen.iter().filter(|_| end > 0) {
+            self.add(list.writers[end - 1], writer, Kind::Ww, key, at(end))?;
+        }
+        for (reader, seen) in list.reads() {
+            if seen > 0 {
+                self.add(list.writers[seen - 1], reader, Kind::Wr, key, at(seen))?;
+            }
+            if seen < end {
+                self.add(reader, list.writers[seen], Kind::Rw, key, at(seen))?;
+            } else {
+                for &writer in &list.unseen {
+                    self.add(reader, writer, Kind::Rw, key, at(seen))?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn register(&mut self, key: u32, register: &Register<'_>) -> Option<()> {
+        // By version: who is known to have overwritten it, or what had overwritten it.
+        let mut overwriters: HashMap<Option<OpId>, Vec<(OpId, Why)>> = HashMap::new();
+        let mut revised: Vec<(u64, OpId)> = Vec::new();
+        for writer in &register.writers {
+            revised.extend(writer.revision.map(|revision| (revision, writer.by)));
+            for version in writer.after.iter().filter(|version| **version != Some(writer.by)) {
+                overwriters.entry(*version).or_default().push((writer.by, Why::ReadBefore));
+            }
+        }
+        revised.sort_unstable();
+        for pair in revised.windows(2) {
+            overwriters.entry(Some(pair[0].1)).or_default().push((pair[1].1, Why::Revisions));
+        }
+        for writer in &register.writers {
+            let first = revised.first().is_none_or(|(_, by)| *by == writer.by);
+            if writer.after.is_empty() && (first || writer.revision.is_none()) {
+                overwriters.entry(None).or_default().push((writer.by, Why::Absent));
+            }
+        }
+        for (version, writers) in &overwriters {
+            for &(writer, why) in writers {
+                if let Some(before) = *version {
+                    self.add(before, writer, Kind::Ww, key, why)?;
+                }
+            }
+        }
+        for &(reader, version) in &register.readings {
+            if let Some(writer) = version {
+                self.add(writer, reader, Kind::Wr, key, Why::Seen)?;
+            }
+            for &(writer, why) in overwriters.get(&version).into_iter().flatten() {
+                self.add(reader, writer, Kind::Rw, key, why)?;
+            }
+        }
+        Some(())
     }
 
     /// Edges from those who ended before a transaction began, leaving out whoever also ended before another
     /// of those began: that follows.
-    fn real_time(&mut self, history: &TransactionHistory, versions: &Versions<'_>) -> Option<()> {
+    fn real_time(&mut self, history: &TransactionHistory, happened: &[bool]) -> Option<()> {
         let mut events: Vec<(usize, OpId, bool)> = Vec::new();
-        for transaction in history.transactions().iter().filter(|t| versions.happened(t.id)) {
+        for transaction in history.transactions().iter().filter(|transaction| happened[transaction.id.0]) {
             events.push((transaction.invoked.position, transaction.id, false));
             if let Some((moment, Outcome::Committed)) = transaction.completed {
                 events.push((moment.position, transaction.id, true));
@@ -272,7 +225,7 @@ impl<'a> Building<'a> {
         events.sort_unstable_by_key(|(position, ..)| *position);
         // Those that ended, and nobody who began after that has ended; and what it was when each began.
         let mut frontier: Vec<OpId> = Vec::new();
-        let mut before: HashMap<OpId, HashSet<OpId>> = HashMap::new();
+        let mut before: HashMap<OpId, Vec<OpId>> = HashMap::new();
         for (_, id, ended) in events {
             if ended {
                 let passed = before.remove(&id).expect("who ends has begun");
@@ -280,9 +233,9 @@ impl<'a> Building<'a> {
                 frontier.push(id);
             } else {
                 for &from in &frontier {
-                    self.add(Edge { from, to: id, kind: Kind::RealTime, key: "", position: 0 })?;
+                    self.add(from, id, Kind::RealTime, 0, Why::Time)?;
                 }
-                before.insert(id, frontier.iter().copied().collect());
+                before.insert(id, frontier.clone());
             }
         }
         Some(())

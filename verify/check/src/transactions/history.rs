@@ -1,4 +1,4 @@
-//! What clients asked of lists with keys, in transactions, and what they were told.
+//! What clients asked of lists and registers with keys, in transactions, and what they were told.
 
 use std::fmt;
 
@@ -14,12 +14,33 @@ pub enum Step {
         /// The value; unique among all appends to the key.
         value: String,
     },
-    /// The list of a key.
+    /// Set a key's register, which is absent at first.
+    Write {
+        /// The key.
+        key: String,
+        /// The value; best unique among all writes to the key, or who reads it cannot tell which it is.
+        value: String,
+    },
+    /// The list, or the register, of a key.
     Read {
         /// The key.
         key: String,
         /// What was seen; `None` until the transaction is known to have committed.
-        seen: Option<Vec<String>>,
+        seen: Option<Seen>,
+    },
+}
+
+/// What a read saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A whole list.
+    List(Vec<String>),
+    /// A register.
+    Register {
+        /// Its value; `None` if nothing was ever written to it.
+        value: Option<String>,
+        /// The revision of the transaction that wrote the value, if told. `None` with no value.
+        revision: Option<u64>,
     },
 }
 
@@ -27,14 +48,14 @@ impl Step {
     /// The key concerned.
     pub fn key(&self) -> &str {
         match self {
-            Step::Append { key, .. } | Step::Read { key, .. } => key,
+            Step::Append { key, .. } | Step::Write { key, .. } | Step::Read { key, .. } => key,
         }
     }
 
     /// The same, as it was asked.
-    fn asked(&self) -> Step {
+    pub(crate) fn asked(&self) -> Step {
         match self {
-            Step::Append { .. } => self.clone(),
+            Step::Append { .. } | Step::Write { .. } => self.clone(),
             Step::Read { key, .. } => Step::Read { key: key.clone(), seen: None },
         }
     }
@@ -64,6 +85,8 @@ pub struct Transaction {
     pub invoked: Moment,
     /// When and how it ended; `None` if that was never recorded.
     pub completed: Option<(Moment, Outcome)>,
+    /// The revision that its writes were given, if it committed and was told.
+    pub revision: Option<u64>,
 }
 
 impl Transaction {
@@ -96,8 +119,21 @@ impl TransactionHistory {
         let id = OpId(self.transactions.len());
         let invoked = self.recorder.begin(process, time_us, id)?;
         let steps = steps.iter().map(Step::asked).collect();
-        self.transactions.push(Transaction { id, process, steps, invoked, completed: None });
+        self.transactions.push(Transaction { id, process, steps, invoked, completed: None, revision: None });
         Ok(id)
+    }
+
+    /// Notes the revision that a transaction which committed was told: that of all its writes.
+    pub fn told_revision(&mut self, id: OpId, revision: u64) -> Result<(), EventError> {
+        let transaction = &mut self.transactions[id.0];
+        if transaction.outcome() != Outcome::Committed {
+            return Err(EventError::Completion("only a transaction that committed has a revision"));
+        }
+        if revision == 0 {
+            return Err(EventError::Completion("nothing has revision 0"));
+        }
+        transaction.revision = Some(revision);
+        Ok(())
     }
 
     /// Notes how the open transaction of a process ended, at `time_us`. `steps` are those it was invoked
@@ -119,10 +155,23 @@ impl TransactionHistory {
         let read = |step: &&Step| matches!(step, Step::Read { .. });
         if outcome == Outcome::Committed {
             if !steps.iter().filter(read).all(told) {
-                return Err(EventError::Completion("a read of a transaction that committed needs its list"));
+                return Err(EventError::Completion(
+                    "a read of a transaction that committed needs what it saw",
+                ));
+            }
+            let impossible = |step: &Step| match step {
+                Step::Read { seen: Some(Seen::Register { value, revision }), .. } => {
+                    *revision == Some(0) || (value.is_none() && revision.is_some())
+                }
+                _ => false,
+            };
+            if steps.iter().any(impossible) {
+                return Err(EventError::Completion(
+                    "a value has a revision above 0, and what is absent has none",
+                ));
             }
         } else if steps.iter().any(told) {
-            return Err(EventError::Completion("only a transaction that committed has seen lists"));
+            return Err(EventError::Completion("only a transaction that committed has seen anything"));
         }
         let moment = self.recorder.end(process, time_us)?;
         let transaction = &mut self.transactions[id.0];
@@ -138,8 +187,16 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Append { key, value } => write!(f, "append {key:?} {value:?}"),
+            Step::Write { key, value } => write!(f, "write {key:?} {value:?}"),
             Step::Read { key, seen: None } => write!(f, "read {key:?}"),
-            Step::Read { key, seen: Some(seen) } => write!(f, "read {key:?} -> {}", Shown(seen)),
+            Step::Read { key, seen: Some(Seen::List(list)) } => write!(f, "read {key:?} -> {}", Shown(list)),
+            Step::Read { key, seen: Some(Seen::Register { value: None, .. }) } => {
+                write!(f, "read {key:?} -> absent")
+            }
+            Step::Read { key, seen: Some(Seen::Register { value: Some(value), revision }) } => {
+                write!(f, "read {key:?} -> {value:?}")?;
+                revision.map_or(Ok(()), |revision| write!(f, " at revision {revision}"))
+            }
         }
     }
 }
@@ -182,7 +239,11 @@ impl fmt::Display for Transaction {
                     Outcome::Aborted => "aborted",
                     Outcome::Unknown => "unknown",
                 };
-                write!(f, ": {outcome} [{from} us .. {} us]", moment.time_us)
+                write!(f, ": {outcome}")?;
+                if let Some(revision) = self.revision {
+                    write!(f, " at revision {revision}")?;
+                }
+                write!(f, " [{from} us .. {} us]", moment.time_us)
             }
         }
     }
