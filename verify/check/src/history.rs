@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::receipt::Receipt;
+use crate::terms::{self, Terms};
+
 /// Numbers the operations of one history, from 0, in order of invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub usize);
@@ -110,11 +113,30 @@ pub struct Op {
     pub process: u64,
     /// What was asked.
     pub action: Action,
+    /// For whom, and how new.
+    pub terms: Terms,
     /// When.
     pub invoked: Moment,
     /// How it ended and when; `None` if the history ended first, which is judged as
     /// [`Completion::Unknown`].
     pub completed: Option<(Moment, Completion)>,
+    /// What the answer said of itself; only of [`Completion::Ok`].
+    pub receipt: Option<Receipt>,
+}
+
+impl Op {
+    /// What it was told, and when, if it took effect.
+    pub fn answer(&self) -> Option<(Moment, &Answer)> {
+        match &self.completed {
+            Some((moment, Completion::Ok(answer))) => Some((*moment, answer)),
+            _ => None,
+        }
+    }
+
+    /// Whether it can have taken effect: it was not told that it never does.
+    pub fn may_have_happened(&self) -> bool {
+        !matches!(self.completed, Some((_, Completion::Fail { .. })))
+    }
 }
 
 /// Why an event does not fit the history before it. The history is unchanged.
@@ -143,6 +165,9 @@ pub enum EventError {
     /// The completion is none of this operation.
     #[error("{0}")]
     Completion(&'static str),
+    /// What is asked for is not to be had with this operation.
+    #[error("{0}")]
+    Terms(&'static str),
 }
 
 /// Which process is doing what, and where in the history that is.
@@ -211,6 +236,11 @@ impl History {
         &self.ops
     }
 
+    /// Their outcomes may be changed to say less.
+    pub(crate) fn ops_mut(&mut self) -> &mut [Op] {
+        &mut self.ops
+    }
+
     /// Time of the last event, in microseconds.
     pub fn last_time_us(&self) -> u64 {
         self.recorder.time_us
@@ -218,9 +248,21 @@ impl History {
 
     /// Notes that a process asks, at `time_us`.
     pub fn invoke(&mut self, process: u64, time_us: u64, action: Action) -> Result<OpId, EventError> {
+        self.invoke_with(process, time_us, action, Terms::default())
+    }
+
+    /// Notes that a process asks on terms, at `time_us`.
+    pub fn invoke_with(
+        &mut self,
+        process: u64,
+        time_us: u64,
+        action: Action,
+        terms: Terms,
+    ) -> Result<OpId, EventError> {
+        terms::check(&terms, matches!(action, Action::Read { .. })).map_err(EventError::Terms)?;
         let id = OpId(self.ops.len());
         let invoked = self.recorder.begin(process, time_us, id)?;
-        self.ops.push(Op { id, process, action, invoked, completed: None });
+        self.ops.push(Op { id, process, action, terms, invoked, completed: None, receipt: None });
         Ok(id)
     }
 
@@ -231,10 +273,25 @@ impl History {
         time_us: u64,
         completion: Completion,
     ) -> Result<OpId, EventError> {
+        self.complete_with(process, time_us, completion, None)
+    }
+
+    /// Notes how the open operation of a process ended, at `time_us`, with what the answer said of itself.
+    pub fn complete_with(
+        &mut self,
+        process: u64,
+        time_us: u64,
+        completion: Completion,
+        receipt: Option<Receipt>,
+    ) -> Result<OpId, EventError> {
         let id = self.recorder.open(process)?;
         check_completion(&self.ops[id.0].action, &completion).map_err(EventError::Completion)?;
+        if receipt.is_some() && !matches!(completion, Completion::Ok(_)) {
+            return Err(EventError::Completion("only what was answered with `ok` has a `receipt`"));
+        }
         let moment = self.recorder.end(process, time_us)?;
         self.ops[id.0].completed = Some((moment, completion));
+        self.ops[id.0].receipt = receipt;
         Ok(id)
     }
 
@@ -278,9 +335,13 @@ fn check_completion(action: &Action, completion: &Completion) -> Result<(), &'st
 /// As a person would say it: who did what, when, and was told what.
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {}: ", self.process)?;
+        write!(f, "process {}", self.process)?;
+        if let Some(session) = &self.terms.session {
+            write!(f, " in session {session:?}")?;
+        }
+        f.write_str(": ")?;
         match &self.action {
-            Action::Read { key } => write!(f, "read {key:?}")?,
+            Action::Read { key } => write_read(f, key, &self.terms)?,
             Action::Write { key, value } => write!(f, "write {key:?} = {value:?}")?,
             Action::Delete { key } => write!(f, "delete {key:?}")?,
             Action::Cas { key, expected_revision: 0, value } => {
@@ -318,8 +379,20 @@ impl fmt::Display for Op {
             }
             Completion::Unknown => f.write_str("unknown")?,
         }
+        if self.is_repetition() {
+            f.write_str(", a repetition")?;
+        }
         write!(f, " [{} us .. {} us]", self.invoked.time_us, completed.time_us)
     }
+}
+
+fn write_read(f: &mut fmt::Formatter<'_>, key: &str, terms: &Terms) -> fmt::Result {
+    match (terms.level, terms.bound_ms) {
+        (None, _) => {}
+        (Some(level), None) => write!(f, "{level} ")?,
+        (Some(level), Some(bound_ms)) => write!(f, "{level}({bound_ms} ms) ")?,
+    }
+    write!(f, "read {key:?}")
 }
 
 fn write_revision(f: &mut fmt::Formatter<'_>, revision: Option<u64>) -> fmt::Result {

@@ -8,13 +8,16 @@
 //! `type` is `invoke`, `ok`, `fail` or `unknown`; `f` is `read`, `write`, `delete` or `cas`. A
 //! completion repeats the operation it completes, and adds what was told: `value` (null for a key
 //! that is absent) and `revision` to a read, `revision` to a write or cas, `existed` and `revision` to
-//! a delete, `current` to a cas that failed. Empty lines are skipped.
+//! a delete, `current` to a cas that failed. Empty lines are skipped. An invocation may have [`Terms`], and an
+//! answer a [`Receipt`].
 
 use std::io::{self, BufRead, Read as _, Write};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::history::{Action, Answer, Completion, EventError, History};
+use crate::history::{Action, Answer, Completion, EventError, History, Op};
+use crate::receipt::Receipt;
+use crate::terms::{Level, Terms};
 
 /// Longest line, in bytes; a longer one is no event of ours.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
@@ -130,6 +133,23 @@ struct Fields {
     existed: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     current: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    level: Option<Level>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bound_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+}
+
+impl Fields {
+    fn terms(&self) -> Terms {
+        let (session, idempotency_key) = (self.session.clone(), self.idempotency_key.clone());
+        Terms { session, level: self.level, bound_ms: self.bound_ms, idempotency_key }
+    }
 }
 
 fn present<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Option<String>>, D::Error> {
@@ -198,7 +218,7 @@ impl History {
     pub fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         let mut events = Vec::new();
         for op in self.ops() {
-            let invoke = fields(&op.action, None);
+            let invoke = fields(op, false);
             events.push((op.invoked, op.process, Kind::Invoke, invoke));
             if let Some((moment, completion)) = &op.completed {
                 let kind = match completion {
@@ -206,7 +226,7 @@ impl History {
                     Completion::Fail { .. } => Kind::Fail,
                     Completion::Unknown => Kind::Unknown,
                 };
-                events.push((*moment, op.process, kind, fields(&op.action, Some(completion))));
+                events.push((*moment, op.process, kind, fields(op, true)));
             }
         }
         events.sort_by_key(|(moment, ..)| *moment);
@@ -219,7 +239,11 @@ impl History {
     }
 }
 
-fn fields(action: &Action, completion: Option<&Completion>) -> Fields {
+/// An operation as it is written: what was asked, and what was told if that is `completed`.
+fn fields(op: &Op, completed: bool) -> Fields {
+    let Op { action, terms, .. } = op;
+    let Terms { session, level, bound_ms, idempotency_key } = terms.clone();
+    let completion = op.completed.as_ref().filter(|_| completed).map(|(_, completion)| completion);
     let key = action.key().to_owned();
     let (f, value, expected_revision) = match action {
         Action::Read { .. } => (Function::Read, None, None),
@@ -230,7 +254,20 @@ fn fields(action: &Action, completion: Option<&Completion>) -> Fields {
         }
     };
     let (revision, existed, current) = (None, None, None);
-    let mut fields = Fields { f, key, value, expected_revision, revision, existed, current };
+    let mut fields = Fields {
+        f,
+        key,
+        value,
+        expected_revision,
+        revision,
+        existed,
+        current,
+        session,
+        level,
+        bound_ms,
+        idempotency_key,
+        receipt: op.receipt.clone().filter(|_| completed),
+    };
     match completion {
         Some(Completion::Ok(Answer::Read { value, revision })) => {
             fields.value = Some(value.clone());
@@ -251,27 +288,41 @@ pub(crate) fn add(history: &mut History, line: usize, event: Line) -> Result<(),
     let Line { process, kind, time_us, op } = event;
     let syntax = |reason: String| ParseError::Syntax { line, reason };
     let result = if kind == Kind::Invoke {
-        if op.revision.is_some() || op.existed.is_some() || op.current.is_some() {
+        if op.revision.is_some() || op.existed.is_some() || op.current.is_some() || op.receipt.is_some() {
             return Err(syntax("an invocation has no results".to_owned()));
         }
         let action = action(&op).map_err(syntax)?;
-        history.invoke(process, time_us, action)
+        history.invoke_with(process, time_us, action, op.terms())
     } else {
         if let Some(open) = history.open_op(process) {
-            let asked = fields(&open.action, None);
+            let asked = fields(open, false);
             let value_is_result = op.f == Function::Read;
             if (asked.f, &asked.key, asked.expected_revision) != (op.f, &op.key, op.expected_revision)
                 || (!value_is_result && asked.value != op.value)
+                || !repeats(&open.terms, &op)
             {
                 return Err(syntax(format!(
                     "process {process} completes another operation than it invoked ({open})"
                 )));
             }
         }
+        let mut op = op;
+        let receipt = op.receipt.take();
         let completion = completion(kind, op).map_err(syntax)?;
-        history.complete(process, time_us, completion)
+        history.complete_with(process, time_us, completion, receipt)
     };
     result.map(drop).map_err(|source| ParseError::Event { line, source })
+}
+
+/// Whether a completion says again what was asked for; it may leave that out.
+fn repeats(terms: &Terms, told: &Fields) -> bool {
+    fn same<T: PartialEq>(asked: &Option<T>, told: &Option<T>) -> bool {
+        told.is_none() || asked == told
+    }
+    same(&terms.session, &told.session)
+        && same(&terms.level, &told.level)
+        && same(&terms.bound_ms, &told.bound_ms)
+        && same(&terms.idempotency_key, &told.idempotency_key)
 }
 
 fn action(op: &Fields) -> Result<Action, String> {

@@ -6,6 +6,7 @@ use crate::arrows::Arrow;
 use crate::history::OpId;
 use crate::linearizable::{Verdict, check_linearizable};
 use crate::locks::{check_fencing, check_locks};
+use crate::on_terms;
 use crate::recorded::Recorded;
 use crate::revisions::{RevisionViolation, check_revisions};
 use crate::transactions::{Isolation, TransactionVerdict, check_transactions};
@@ -20,6 +21,16 @@ pub enum Checker {
     Linearizable,
     /// The revisions of changes order them.
     Revisions,
+    /// Every session sees what it has to.
+    Sessions,
+    /// Causes are seen before their effects.
+    Causal,
+    /// And all replicas can have agreed on one order of the changes of each key.
+    CausalConvergent,
+    /// No read is older than it may be.
+    Bounded,
+    /// What answers say of themselves is so.
+    Receipts,
     /// Nobody saw what a transaction took back or had not finished.
     ReadCommitted,
     /// Each transaction read at one moment, and wrote at another.
@@ -36,9 +47,14 @@ pub enum Checker {
 
 impl Checker {
     /// All.
-    pub const ALL: [Checker; 8] = [
+    pub const ALL: [Checker; 13] = [
         Checker::Linearizable,
         Checker::Revisions,
+        Checker::Sessions,
+        Checker::Causal,
+        Checker::CausalConvergent,
+        Checker::Bounded,
+        Checker::Receipts,
         Checker::ReadCommitted,
         Checker::SnapshotIsolation,
         Checker::Serializable,
@@ -52,6 +68,11 @@ impl Checker {
         match self {
             Checker::Linearizable => "linearizable",
             Checker::Revisions => "revisions",
+            Checker::Sessions => "session",
+            Checker::Causal => "causal",
+            Checker::CausalConvergent => "causal-convergent",
+            Checker::Bounded => "bounded",
+            Checker::Receipts => "receipts",
             Checker::ReadCommitted => "read-committed",
             Checker::SnapshotIsolation => "snapshot-isolation",
             Checker::Serializable => "serializable",
@@ -64,7 +85,13 @@ impl Checker {
     /// What kind of thing it judges; see [`Recorded::of`].
     pub fn judges(self) -> &'static str {
         match self {
-            Checker::Linearizable | Checker::Revisions => "single operations",
+            Checker::Linearizable
+            | Checker::Revisions
+            | Checker::Sessions
+            | Checker::Causal
+            | Checker::CausalConvergent
+            | Checker::Bounded
+            | Checker::Receipts => "single operations",
             Checker::ReadCommitted
             | Checker::SnapshotIsolation
             | Checker::Serializable
@@ -78,6 +105,15 @@ impl Checker {
         match self {
             Checker::Linearizable => "single operations on a key have one order, which respects real time",
             Checker::Revisions => "no two changes share a revision, and a later change has a greater one",
+            Checker::Sessions => {
+                "sessions read their writes, never go back, and pass on what they wrote and read"
+            }
+            Checker::Causal => {
+                "whoever sees an effect sees its causes, through any number of sessions and keys"
+            }
+            Checker::CausalConvergent => "the same, and all agree on one order of the changes of each key",
+            Checker::Bounded => "no read is older than was asked for, or than its receipt says",
+            Checker::Receipts => "what answers say of themselves is not disproved by the rest of the history",
             Checker::ReadCommitted => "transactions saw only what was finished: no G0, G1a, G1b, G1c",
             Checker::SnapshotIsolation => "and each read at one moment: no lost update, G-single, long fork",
             Checker::Serializable => "transactions have one order: also no write skew (G2-item)",
@@ -95,6 +131,14 @@ impl Checker {
     /// Those that judge a history unless told otherwise.
     pub fn of(recorded: &Recorded) -> &'static [Checker] {
         match recorded {
+            Recorded::Operations(history) if on_terms::are_in(history) => &[
+                Checker::Linearizable,
+                Checker::Revisions,
+                Checker::Sessions,
+                Checker::Causal,
+                Checker::Bounded,
+                Checker::Receipts,
+            ],
             Recorded::Operations(_) => &[Checker::Linearizable, Checker::Revisions],
             Recorded::Transactions(_) => &[Checker::Serializable],
             Recorded::Locks(_) => &[Checker::Locks, Checker::Fencing],
@@ -147,6 +191,14 @@ pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
             Ok(()) => Judgement::Valid,
             Err(violation) => Judgement::Invalid(revisions(&violation)),
         },
+        (
+            Recorded::Operations(history),
+            Checker::Sessions
+            | Checker::Causal
+            | Checker::CausalConvergent
+            | Checker::Bounded
+            | Checker::Receipts,
+        ) => on_terms::judge(history, checker, budget),
         (Recorded::Locks(history), Checker::Locks) => check_locks(history),
         (Recorded::Locks(history), Checker::Fencing) => check_fencing(history),
         (recorded, checker) => match (recorded, isolation(checker)) {

@@ -5,23 +5,33 @@
 //! explanation was found. [`Verdict::Unknown`] means that the search was given up; it is no pass.
 
 mod arrows;
+pub mod causal;
 pub mod converged;
 mod explain;
+mod facts;
 pub mod history;
 pub mod json_lines;
 mod judge;
 pub mod ledger;
 pub mod linearizable;
 pub mod locks;
+mod on_terms;
 mod prepare;
+pub mod receipt;
+pub mod receipts;
 mod recorded;
 mod register;
 pub mod revisions;
 mod search;
+pub mod sessions;
+pub mod staleness;
+mod strong;
+pub mod terms;
 mod timeline;
 pub mod transactions;
 
 pub use arrows::Arrow;
+pub use causal::{CausalVerdict, CausalViolation, Convergence, check_causal};
 pub use converged::{FinalValue, check_converged};
 pub use history::{Action, Answer, Completion, History, Op, OpId};
 pub use json_lines::ParseError;
@@ -29,8 +39,13 @@ pub use judge::{Checker, Counterexample, Judgement, judge};
 pub use ledger::{Kind, Ledger};
 pub use linearizable::{BUDGET_DEFAULT, Verdict, Violation, check_linearizable};
 pub use locks::{LockForm, LockHistory, check_fencing, check_locks};
+pub use receipt::Receipt;
+pub use receipts::{Claim, ReceiptVerdict, ReceiptViolation, check_receipts};
 pub use recorded::{Described, Recorded};
 pub use revisions::{RevisionViolation, check_revisions};
+pub use sessions::{Guarantee, SessionVerdict, SessionViolation, check_sessions};
+pub use staleness::{Ages, StalenessVerdict, StalenessViolation, check_staleness};
+pub use terms::{Level, Terms};
 pub use timeline::timeline;
 pub use transactions::{
     Anomaly, Isolation, Outcome, Seen, Step, TransactionHistory, TransactionVerdict, check_transactions,

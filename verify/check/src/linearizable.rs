@@ -11,6 +11,7 @@ use crate::explain::explain;
 use crate::history::{History, Op, OpId};
 use crate::prepare::prepare;
 use crate::search::{Found, search};
+use crate::strong::strong_part;
 
 /// Steps of search per key that are ample for thousands of operations with unique values, and need a
 /// few hundred megabytes at worst.
@@ -56,10 +57,11 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Checks a history, key by key in order, in at most `budget` steps of search per key (see
+/// Checks a history, that is its strong part (see [`Op::is_owed_strong`]), key by key in order, in at most `budget` steps of search per key (see
 /// [`BUDGET_DEFAULT`]). Memory is proportional to the steps. A violation found is reported even if
 /// another key's search was given up.
 pub fn check_linearizable(history: &History, budget: u64) -> Verdict {
+    let history = strong_part(history, Op::is_owed_strong);
     let mut keys: BTreeMap<&str, Vec<&Op>> = BTreeMap::new();
     for op in history.ops() {
         keys.entry(op.action.key()).or_default().push(op);

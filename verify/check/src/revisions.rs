@@ -43,7 +43,7 @@ pub fn check_revisions(history: &History) -> Result<(), RevisionViolation> {
     let ops = history.ops();
     let mut ended: Vec<(usize, u64, OpId)> = Vec::new();
     let mut holders: BTreeMap<u64, OpId> = BTreeMap::new();
-    for op in ops {
+    for op in ops.iter().filter(|op| !op.is_repetition()) {
         if let Some((end, completion)) = &op.completed
             && let Some(revision) = taken(completion)
         {
