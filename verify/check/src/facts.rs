@@ -58,7 +58,7 @@ impl<'a> Facts<'a> {
         }
         let mut numbers = HashMap::new();
         let sessions = ops.iter().map(|op| {
-            let name = op.terms.session.as_deref().map_or(Err(op.process), Ok);
+            let name = op.terms.session.as_deref().ok_or(op.process);
             let next = numbers.len();
             *numbers.entry(name).or_insert(next)
         });
@@ -70,6 +70,11 @@ impl<'a> Facts<'a> {
     /// An operation.
     pub fn op(&self, id: OpId) -> &'a Op {
         &self.history.ops()[id.0]
+    }
+
+    /// Whether a change leaves a value.
+    pub fn is_value(&self, change: OpId) -> bool {
+        !matches!(self.op(change).action, Action::Delete { .. })
     }
 
     /// The revision of a change, if anybody was told.

@@ -143,8 +143,12 @@ impl View {
             Action::Read { .. } => op.owes(Level::Causal),
             _ => !op.is_repetition(),
         };
+        // What is absent may be so by any delete.
+        let same = |version| {
+            shown == Shown::Version(version) || (shown == Shown::Absent && !facts.is_value(version))
+        };
         let left = |&mut (known, version): &mut (usize, OpId)| {
-            is_later && known < op.invoked.position && shown != Shown::Version(version)
+            is_later && known < op.invoked.position && !same(version)
         };
         for (_, version) in self.held.extract_if(.., left) {
             self.left.insert(version, learned);
@@ -159,7 +163,7 @@ impl View {
         {
             self.highest.push((learned, revision));
         }
-        if !matches!(facts.op(version).action, Action::Delete { .. }) {
+        if facts.is_value(version) {
             self.present.push(learned);
         }
     }

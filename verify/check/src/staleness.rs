@@ -167,7 +167,7 @@ impl<'a> Lines<'a> {
             let mut latest = Latest::default();
             for &(.., id) in &line.acknowledged {
                 latest.begun = latest.begun.max(Some(id));
-                if !matches!(facts.op(id).action, Action::Delete { .. }) {
+                if facts.is_value(id) {
                     latest.value = latest.value.max(Some(id));
                 }
                 latest.greatest = latest.greatest.max(facts.revision(id).map(|revision| (revision, id)));
@@ -182,14 +182,17 @@ impl<'a> Lines<'a> {
         let line = self.0.get(read.action.key())?;
         let before = line.acknowledged.partition_point(|(time_us, ..)| *time_us < since_us);
         let latest = line.latest[before.checked_sub(1)?];
+        let version = match facts.shown[read.id.0] {
+            Shown::Version(version) => Some(version),
+            _ => None,
+        };
+        if let (Some(of_read), Some((revision, newer))) = (facts.revision_at_most(read.id), latest.greatest)
+            && of_read < revision
+        {
+            return Some(Found { shown: version, newer });
+        }
         match facts.shown[read.id.0] {
             Shown::Version(shown) => {
-                if let (Some(of_read), Some((revision, newer))) =
-                    (facts.revision_at_most(read.id), latest.greatest)
-                    && of_read < revision
-                {
-                    return Some(Found { shown: Some(shown), newer });
-                }
                 let newer = latest.begun.filter(|newer| *newer != shown)?;
                 let (ended, _) = facts.op(shown).answer()?;
                 let overwritten = ended.position < facts.op(newer).invoked.position;
@@ -252,7 +255,7 @@ fn moved<'a>(facts: &Facts<'a>, reads: &[(&'a Op, u64)]) -> History {
     }
     for (read, since_us) in reads {
         // Place 0: before everything else at that time.
-        note(*read, *since_us, 0);
+        note(read, *since_us, 0);
     }
     events.sort_by_key(|(time_us, place, ends, op)| (*time_us, *place, *ends, op.id));
     let mut history = History::new();

@@ -74,12 +74,13 @@ impl Op {
         self.terms.level.unwrap_or_default()
     }
 
-    /// Whether it must have its place in one order in real time: see [`Op::owes`].
+    /// Whether it must have its place in one order in real time: a read that was asked strong and was not told that it is
+    /// degraded, or a change that was not told to be kept less well.
     pub fn is_owed_strong(&self) -> bool {
         self.owes(Level::Strong)
     }
 
-    /// Whether its answer must be at least of a level: a read that was asked so and was not told that it is
+    /// Whether its answer must be at least of a level, as in [`Op::is_owed_strong`].
     /// degraded, or a change that was not told to be kept less well.
     pub(crate) fn owes(&self, level: Level) -> bool {
         let told = self.receipt.as_ref().and_then(|receipt| receipt.delivered);

@@ -179,7 +179,7 @@ impl<'a> Causes<'a> {
         self.lengths[chain] += 1;
         let place = Place { chain, index: self.lengths[chain] };
         self.places[id.0] = Some(place);
-        let lines = self.keys.entry((op.action.key(), self.is_value(id))).or_default();
+        let lines = self.keys.entry((op.action.key(), self.facts.is_value(id))).or_default();
         lines.entry(chain).or_default().push((place.index, id));
         Ok(())
     }
@@ -227,11 +227,6 @@ impl<'a> Causes<'a> {
     /// Whether one change is among the causes of another.
     pub fn is_before(&self, one: OpId, other: OpId) -> bool {
         self.places[one.0].is_some_and(|place| self.clocks[other.0].get(place.chain) >= place.index)
-    }
-
-    /// Whether a change leaves a value.
-    pub fn is_value(&self, change: OpId) -> bool {
-        !matches!(self.facts.op(change).action, Action::Delete { .. })
     }
 
     /// Of the changes of a read's key that are among its causes, the last of each chain, and perhaps others.

@@ -137,8 +137,7 @@ fn states(facts: &Facts<'_>) -> Option<ReceiptViolation> {
             // A delete whose revision nobody knows may be between.
             Shown::Absent => {
                 let unknown = |delete: &&OpId| facts.revision(**delete).is_none();
-                !matches!(facts.op(*change).action, Action::Delete { .. })
-                    && !facts.deletes(key).iter().any(|delete| unknown(&delete))
+                facts.is_value(*change) && !facts.deletes(key).iter().any(|delete| unknown(&delete))
             }
             _ => false,
         };
