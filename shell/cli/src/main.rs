@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod chaos;
 mod client;
 mod commands;
 mod dev;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from(error).report(json),
     };
+    if let Command::Chaos(args) = cli.command {
+        return runtime.block_on(chaos::run(args.command, json));
+    }
     match runtime.block_on(run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
@@ -87,7 +91,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             Some(BenchCommand::Failover(args)) => bench::failover::run(args, json).await,
             None => bench::run(args, json).await,
         },
-        Command::Check(_) => unreachable!("needs no runtime, and has exit codes of its own"),
+        Command::Check(_) | Command::Chaos(_) => unreachable!("has exit codes of its own"),
         Command::Explain(args) => commands::explain(&args, json),
         Command::Version => {
             commands::version(json);

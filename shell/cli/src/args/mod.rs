@@ -1,6 +1,7 @@
 //! The command line as types: every command, every flag, and the text that `--help` shows.
 
 mod bench;
+mod chaos;
 mod check;
 mod cluster;
 mod connection;
@@ -17,6 +18,7 @@ mod watch;
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
 pub use bench::{Bench, BenchCommand, Failover, Target};
+pub use chaos::{ChaosArgs, ChaosCommand, ChaosRun};
 pub use check::Check;
 pub use cluster::{DEV_NODES_MAX, Dev, PEER_PORT_OFFSET, Server};
 pub use connection::{Connection, DEV_HTTP_PORT, dev_endpoint};
@@ -116,6 +118,8 @@ Exit code 0 if a leader with a quorum is known, 5 otherwise.")]
     Bench(Bench),
     /// Judge a recorded history, of this or any other system.
     Check(Check),
+    /// Hurt a cluster of real processes while clients work, and judge what they saw.
+    Chaos(ChaosArgs),
     /// Explain an error code: what it means, whether to retry, what to do.
     #[command(after_help = "Examples:\n  quorate explain NO_QUORUM")]
     Explain(Explain),
