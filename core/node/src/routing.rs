@@ -190,7 +190,7 @@ impl Node {
             return Ok(());
         }
         match body {
-            PeerBody::Raft(raft) => {
+            PeerBody::Raft(mut raft) => {
                 if raft.kind == RaftKind::Snapshot as i32 {
                     self.disconnect(from, "a snapshot was announced without its data");
                     return Ok(());
@@ -206,9 +206,12 @@ impl Node {
                     group.lost.heard(now);
                 }
                 if is_append && (!self.entries_accepted || overlay_full || !group.raft.can_accept_entries()) {
-                    // Unacknowledged, so the leader sends it again when there is room.
+                    // What is new goes unacknowledged, so the leader sends it again when there is room.
                     types::mark!("append_refused_for_room");
-                    return Ok(());
+                    match group.raft.held_of(&raft) {
+                        0 => return Ok(()),
+                        held => raft.entries.truncate(held),
+                    }
                 }
                 if let Err(error) = group.raft.step(now.mono_ms, from, raft) {
                     self.disconnect(from, error.to_string());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use raft::eraftpb::{self, MessageType};
 use raft::{Config, INVALID_ID, RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use types::{Entry, GroupId, HardState, LogPosition, NodeId};
-use wire::message::{RaftKind, RaftMessage};
+use wire::message::{RaftKind, RaftMessage, WireEntry};
 
 use crate::cache::{LogCache, entry_bytes};
 use crate::check::{Receiver, StepError, Verdict};
@@ -383,10 +383,19 @@ impl RaftGroup {
         }
     }
 
-    /// Whether a follower's backlog of unapplied entries is within its limit. While it is not, drop
-    /// appends: the leader sends them again.
+    /// Whether a follower's backlog of unapplied entries is within its limit. While it is not, drop of an
+    /// append what is new ([`RaftGroup::held_of`]): the leader sends it again.
     pub fn can_accept_entries(&self) -> bool {
         self.unapplied_bytes() <= self.unapplied_bytes_max
+    }
+
+    /// How many entries at the beginning of an append this log has already. They cost no room, and have to be acknowledged
+    /// however full it is: until they are, the leader does not tell that they are committed, and nothing makes room.
+    pub fn held_of(&self, append: &RaftMessage) -> usize {
+        let (cache, committed) = (self.engine.store(), self.engine.raft.raft_log.committed);
+        let held =
+            |entry: &&WireEntry| entry.index <= committed || cache.term_at(entry.index) == Some(entry.term);
+        append.entries.iter().take_while(held).count()
     }
 
     /// The entries of this node's log on disk that an append, if it is taken, would overwrite: those from the first on
@@ -396,9 +405,7 @@ impl RaftGroup {
         let fits = message.kind == RaftKind::Append as i32
             && message.term >= self.engine.raft.term
             && cache.term_at(message.index) == Some(message.log_term);
-        let differs = |entry: &&wire::message::WireEntry| {
-            cache.term_at(entry.index).is_some_and(|term| term != entry.term)
-        };
+        let differs = |entry: &&WireEntry| cache.term_at(entry.index).is_some_and(|term| term != entry.term);
         let first = if fits { message.entries.iter().find(differs).map(|entry| entry.index) } else { None };
         self.durable_from(first.unwrap_or(u64::MAX))
     }

@@ -1,5 +1,6 @@
 //! Rarer ways: repeated and late messages, snapshots under disturbance.
 
+mod backlog;
 mod catalog;
 mod forwards;
 mod idempotency;
