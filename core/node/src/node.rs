@@ -59,7 +59,8 @@ pub struct Node {
     pub(crate) boot: u64,
     pub(crate) clock: NodeClock,
     pub(crate) store: Store,
-    pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// Boxed: each is taken out and put back for its turn of every poll, and is kilobytes long.
+    pub(crate) groups: BTreeMap<GroupId, Box<Group>>,
     pub(crate) keyspaces: BTreeMap<String, Keyspace>,
     /// Logs on disk of groups that have not started yet, since the meta group has not told of them.
     pub(crate) unclaimed: BTreeMap<GroupId, RecoveredGroup>,
@@ -284,7 +285,7 @@ impl Node {
         let mut group = Group::new(id, name, raft, now.mono_ms);
         group.frontier = keyspace::frontier(&self.store, id)?;
         group.early.open = keyspace::acknowledges_early(&self.store, id)?;
-        self.groups.insert(id, group);
+        self.groups.insert(id, Box::new(group));
         #[cfg(feature = "planted")]
         self.planted_records(id, raft_group::Planted::KeyApartFromEffect)?;
         Ok(())
@@ -321,6 +322,11 @@ impl Node {
     /// `KEYSPACE_NOT_FOUND`.
     pub fn keyspace_group(&self, name: &str) -> Result<GroupId, Problem> {
         self.keyspace_groups(name).map(|groups| groups[0])
+    }
+
+    /// The same, if this node knows it.
+    pub fn known_keyspace_group(&self, name: &str) -> Option<GroupId> {
+        self.keyspaces.get(name).map(|keyspace| keyspace.group)
     }
 
     /// The groups of a keyspace's shards, in order.

@@ -122,7 +122,7 @@ impl Briefs {
     /// A node was polled.
     pub fn after_poll(&mut self, host: &Host, state: &Node) -> Result<(), Broken> {
         for name in NAMES.into_iter().take(self.count) {
-            let now = state.keyspace_group(name).ok();
+            let now = state.known_keyspace_group(name);
             let [last, _] = self.at.get(&(host.id, name)).copied().unwrap_or_default();
             self.at.insert((host.id, name), [now, last]);
         }
@@ -137,7 +137,7 @@ impl Briefs {
         }
         for name in NAMES.into_iter().take(self.count) {
             let recorded = known.iter().find(|keyspace| keyspace.name == name).map(|keyspace| keyspace.group);
-            let runs = state.keyspace_group(name).ok();
+            let runs = state.known_keyspace_group(name);
             // While a snapshot of the meta group is installed, its rows are those of the last checkpoint.
             let installing = state.raft(GroupId::META).is_some_and(raft_group::RaftGroup::is_installing);
             if recorded != runs && !installing {

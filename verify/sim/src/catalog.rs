@@ -1,7 +1,10 @@
 //! Which keyspaces there are: what clients were told, and what each node believes. A name has one group and one
 //! contract for ever, a group one name, and is created once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use node::{KeyspaceInfo, Node};
 use types::{GroupId, NodeId};
@@ -23,8 +26,8 @@ impl Catalog {
     /// A node may have started a keyspace's group.
     pub fn after_poll(&mut self, node: NodeId, state: &Node) -> Result<(), Broken> {
         for name in KEYSPACES {
-            if let Ok(group) = state.keyspace_group(name) {
-                self.see(&format!("node {node}"), name, group)?;
+            if let Some(group) = state.known_keyspace_group(name) {
+                self.see(&format_args!("node {node}"), name, group)?;
             }
         }
         Ok(())
@@ -37,7 +40,7 @@ impl Catalog {
 
     /// A client is told that a keyspace exists, and whether it was created for it.
     pub fn on_created(&mut self, keyspace: &KeyspaceInfo, created: bool) -> Result<(), Broken> {
-        self.see("an answer", &keyspace.name, keyspace.group)?;
+        self.see(&"an answer", &keyspace.name, keyspace.group)?;
         if created && !self.created.insert(keyspace.name.clone()) {
             return Err(broken("keyspaces_are_created_once", format!("{:?} was, twice", keyspace.name)));
         }
@@ -72,8 +75,11 @@ impl Catalog {
         Ok(())
     }
 
-    fn see(&mut self, who: &str, name: &str, group: GroupId) -> Result<(), Broken> {
-        let known = *self.groups.entry(name.to_string()).or_insert(group);
+    fn see(&mut self, who: &dyn fmt::Display, name: &str, group: GroupId) -> Result<(), Broken> {
+        let known = match self.groups.get(name) {
+            Some(known) => *known,
+            None => *self.groups.entry(name.to_string()).or_insert(group),
+        };
         let other = self.groups.iter().find(|(other, of)| **of == group && other.as_str() != name);
         if known == group && other.is_none() {
             return Ok(());

@@ -4,7 +4,10 @@
 //! Every request of the simulator's clients writes a value of its own, or a mark, so a value that takes effect in
 //! two entries is a request that was carried out twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use keyspace::{Command, Expect, LogCommand, codec::encode_command, entry::decode_entry};
 use types::{Entry, GroupId, LeaseId};
@@ -83,7 +86,13 @@ impl Effects {
     ///
     /// # Errors
     /// When the entries up to there come to another revision.
-    pub fn check_revision(&self, at: &str, group: GroupId, index: u64, revision: u64) -> Result<(), Broken> {
+    pub fn check_revision(
+        &self,
+        at: &dyn fmt::Display,
+        group: GroupId,
+        index: u64,
+        revision: u64,
+    ) -> Result<(), Broken> {
         let Some(model) = self.groups.get(&group) else { return Ok(()) };
         let expected = index.checked_sub(1).and_then(|at| model.revisions.get(at as usize));
         match (expected, model.tenure.first_fenced(index)) {

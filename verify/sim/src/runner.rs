@@ -95,6 +95,7 @@ pub fn run_seeds(
     progress: &(dyn Fn(&Summary) + Sync),
 ) -> Summary {
     let started = Instant::now();
+    let options = &Options { untraced: !extras.twice, ..options.clone() };
     let next = AtomicU64::new(seeds.start);
     let stop = AtomicBool::new(false);
     let summary = Mutex::new(Summary::default());

@@ -44,7 +44,7 @@ pub fn shrink(seed: u64, options: &Options, failure: &Failure) -> Shrunk {
     let mut search = Search {
         shrunk: Shrunk {
             seed,
-            options: Options { keep_trace: false, until: None, ..options.clone() },
+            options: Options { keep_trace: false, untraced: true, until: None, ..options.clone() },
             failure: failure.clone(),
             faults: Vec::new(),
             faults_before: 0,

@@ -1,4 +1,4 @@
-//! What happened, line by line: hashed always, kept as text when asked for.
+//! What happened, line by line: hashed, and kept as text, where anyone asks for that.
 
 use std::fmt::{self, Write as _};
 
@@ -10,6 +10,8 @@ pub struct Trace {
     line: String,
     text: Option<String>,
     lines: u64,
+    /// Nobody will ask: no line is even written.
+    off: bool,
     /// What is looked for, and whether a line had it.
     looked_for: Option<String>,
     found: bool,
@@ -19,7 +21,12 @@ impl Trace {
     /// An empty trace; `keep` keeps its text.
     pub fn new(keep: bool, looked_for: Option<String>) -> Trace {
         let (line, text) = (String::new(), keep.then(String::new));
-        Trace { hash: Xxh3::new(), line, text, lines: 0, looked_for, found: false }
+        Trace { hash: Xxh3::new(), line, text, lines: 0, off: false, looked_for, found: false }
+    }
+
+    /// A trace that stays empty.
+    pub fn off() -> Trace {
+        Trace { off: true, ..Trace::new(false, None) }
     }
 
     /// Whether a line had in it what is looked for.
@@ -29,6 +36,9 @@ impl Trace {
 
     /// Adds one line.
     pub fn line(&mut self, now_us: u64, what: fmt::Arguments<'_>) {
+        if self.off {
+            return;
+        }
         self.line.clear();
         writeln!(self.line, "{:>5}.{:06} {what}", now_us / 1_000_000, now_us % 1_000_000)
             .expect("writing to a string succeeds");

@@ -115,6 +115,7 @@ impl Arguments {
         }
         Ok(Options {
             keep_trace: self.trace.is_some(),
+            untraced: false,
             until: self.until.clone(),
             outcomes_only: self.outcomes_only,
             scenarios: scenarios.into_iter().map(Arc::new).collect(),
