@@ -163,7 +163,7 @@ fn unit(recorded: &Recorded) -> &'static str {
     match recorded {
         Recorded::Operations(_) => "operations",
         Recorded::Transactions(_) => "transactions",
-        Recorded::Locks(_) => "operations and notes",
+        Recorded::Locks(_) | Recorded::Effects(_) | Recorded::Delivery(_) => "operations and notes",
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::arrows::Arrow;
+use crate::delivery::check_delivery;
+use crate::effects::check_effects;
 use crate::history::OpId;
 use crate::linearizable::{Verdict, check_linearizable};
 use crate::locks::{check_fencing, check_locks};
@@ -43,11 +45,15 @@ pub enum Checker {
     Locks,
     /// What is written under fencing tokens takes effect in their order.
     Fencing,
+    /// Requests under one idempotency key have one effect and one answer.
+    Effects,
+    /// Logs neither lose, repeat, reorder nor invent messages.
+    Delivery,
 }
 
 impl Checker {
     /// All.
-    pub const ALL: [Checker; 13] = [
+    pub const ALL: [Checker; 15] = [
         Checker::Linearizable,
         Checker::Revisions,
         Checker::Sessions,
@@ -61,6 +67,8 @@ impl Checker {
         Checker::StrictSerializable,
         Checker::Locks,
         Checker::Fencing,
+        Checker::Effects,
+        Checker::Delivery,
     ];
 
     /// What it is called.
@@ -79,6 +87,8 @@ impl Checker {
             Checker::StrictSerializable => "strict-serializable",
             Checker::Locks => "locks",
             Checker::Fencing => "fencing",
+            Checker::Effects => "effects",
+            Checker::Delivery => "delivery",
         }
     }
 
@@ -97,6 +107,8 @@ impl Checker {
             | Checker::Serializable
             | Checker::StrictSerializable => "transactions",
             Checker::Locks | Checker::Fencing => "locks",
+            Checker::Effects => "effects",
+            Checker::Delivery => "ordered logs",
         }
     }
 
@@ -120,6 +132,8 @@ impl Checker {
             Checker::StrictSerializable => "transactions have one order, which respects real time",
             Checker::Locks => "tokens only grow, and no lock is given away while it is promised to another",
             Checker::Fencing => "no write under a token takes effect after one under a greater token",
+            Checker::Effects => "what is asked under one idempotency key has one effect and one answer",
+            Checker::Delivery => "logs lose, repeat, reorder and invent nothing that they were sent",
         }
     }
 
@@ -142,6 +156,8 @@ impl Checker {
             Recorded::Operations(_) => &[Checker::Linearizable, Checker::Revisions],
             Recorded::Transactions(_) => &[Checker::Serializable],
             Recorded::Locks(_) => &[Checker::Locks, Checker::Fencing],
+            Recorded::Effects(_) => &[Checker::Effects],
+            Recorded::Delivery(_) => &[Checker::Delivery],
         }
     }
 }
@@ -201,6 +217,8 @@ pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
         ) => on_terms::judge(history, checker, budget),
         (Recorded::Locks(history), Checker::Locks) => check_locks(history),
         (Recorded::Locks(history), Checker::Fencing) => check_fencing(history),
+        (Recorded::Effects(history), Checker::Effects) => check_effects(history),
+        (Recorded::Delivery(history), Checker::Delivery) => check_delivery(history),
         (recorded, checker) => match (recorded, isolation(checker)) {
             (Recorded::Transactions(history), Some(isolation)) => {
                 transactions(check_transactions(history, isolation))

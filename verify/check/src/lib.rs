@@ -1,5 +1,6 @@
-//! Histories of what clients of a keyed register, of lists and registers in transactions, or of locks saw, and judges of
-//! them. It knows nothing of the product that is judged: a history is all it sees.
+//! Histories of what clients of a keyed register, of lists and registers in transactions, of locks, of requests under
+//! idempotency keys or of ordered logs saw, and judges of them. It knows nothing of the product that is judged: a history is
+//! all it sees.
 //!
 //! A judge that says [`Verdict::Invalid`] is right, and shows why. [`Verdict::Valid`] means that an
 //! explanation was found. [`Verdict::Unknown`] means that the search was given up; it is no pass.
@@ -7,6 +8,8 @@
 mod arrows;
 pub mod causal;
 pub mod converged;
+pub mod delivery;
+pub mod effects;
 mod explain;
 mod facts;
 pub mod history;
@@ -33,6 +36,8 @@ pub mod transactions;
 pub use arrows::Arrow;
 pub use causal::{CausalVerdict, CausalViolation, Convergence, check_causal};
 pub use converged::{FinalValue, check_converged};
+pub use delivery::{DeliveryHistory, LogForm, Semantics, check_delivery};
+pub use effects::{EffectForm, EffectHistory, check_effects};
 pub use history::{Action, Answer, Completion, History, Op, OpId};
 pub use json_lines::ParseError;
 pub use judge::{Checker, Counterexample, Judgement, judge};

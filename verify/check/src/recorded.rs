@@ -1,9 +1,12 @@
-//! A recorded history of any kind: of single operations, of transactions, of locks. Its first event says which.
+//! A recorded history of any kind: of single operations, of transactions, of locks, of effects or
+//! of ordered logs. Its first event says which.
 
 use std::io::BufRead;
 
 use serde::Deserialize;
 
+use crate::delivery::{DeliveryHistory, LogForm};
+use crate::effects::{EffectForm, EffectHistory};
 use crate::history::{Completion, History, Moment, OpId};
 use crate::json_lines::{self, EventLines, ParseError};
 use crate::ledger::{End, Entry, Form, LineError};
@@ -19,6 +22,10 @@ pub enum Recorded {
     Transactions(TransactionHistory),
     /// Of locks, and of what they guard.
     Locks(LockHistory),
+    /// Of requests under idempotency keys, and of what came of them.
+    Effects(EffectHistory),
+    /// Of ordered logs, or of watches.
+    Delivery(DeliveryHistory),
 }
 
 /// An operation or a transaction, for people.
@@ -55,6 +62,8 @@ impl Recorded {
         match f {
             "txn" => Recorded::Transactions(TransactionHistory::new()),
             f if LockForm::has(f) => Recorded::Locks(LockHistory::new()),
+            f if EffectForm::has(f) => Recorded::Effects(EffectHistory::new()),
+            f if LogForm::has(f) => Recorded::Delivery(DeliveryHistory::new()),
             _ => Recorded::Operations(History::new()),
         }
     }
@@ -65,6 +74,8 @@ impl Recorded {
             Recorded::Operations(_) => "single operations",
             Recorded::Transactions(_) => "transactions",
             Recorded::Locks(_) => "locks",
+            Recorded::Effects(_) => "effects",
+            Recorded::Delivery(_) => "ordered logs",
         }
     }
 
@@ -103,6 +114,8 @@ impl Recorded {
                 transactions::add(history, line, event).map_err(LineError::Event)
             }
             Recorded::Locks(history) => history.add_line(line, content),
+            Recorded::Effects(history) => history.add_line(line, content),
+            Recorded::Delivery(history) => history.add_line(line, content),
         }
     }
 
@@ -112,6 +125,8 @@ impl Recorded {
             Recorded::Operations(history) => history.ops().len(),
             Recorded::Transactions(history) => history.transactions().len(),
             Recorded::Locks(history) => history.entries().len(),
+            Recorded::Effects(history) => history.entries().len(),
+            Recorded::Delivery(history) => history.entries().len(),
         }
     }
 
@@ -135,6 +150,8 @@ impl Recorded {
                 Described { process: op.process, invoked: op.invoked, ended, text: op.to_string() }
             }
             Recorded::Locks(history) => described(&history.entries()[id.0]),
+            Recorded::Effects(history) => described(&history.entries()[id.0]),
+            Recorded::Delivery(history) => described(&history.entries()[id.0]),
         }
     }
 }

@@ -7,6 +7,8 @@ const READ: &str = r#"{"process":1,"type":"invoke","time_us":1,"op":{"f":"read",
 const TXN: &str =
     r#"{"process":1,"type":"invoke","time_us":1,"op":{"f":"txn","steps":[["append","x","a"],["read","x"]]}}"#;
 
+const EFFECT: &str = r#"{"process":1,"type":"note","time_us":1,"op":{"f":"effect-terms","all_noted":true}}"#;
+const LOG: &str = r#"{"process":1,"type":"invoke","time_us":1,"op":{"f":"send","log":"x","value":"a"}}"#;
 const LOCK: &str = r#"{"process":1,"type":"invoke","time_us":1,"op":{"f":"acquire","lock":"x"}}"#;
 
 fn refusal(lines: &[&str]) -> String {
@@ -18,7 +20,13 @@ fn the_first_event_says_which_kind_it_is() {
     assert!(matches!(Recorded::parse(READ.as_bytes()), Ok(Recorded::Operations(_))));
     assert!(matches!(Recorded::parse(TXN.as_bytes()), Ok(Recorded::Transactions(_))));
     assert!(matches!(Recorded::parse(LOCK.as_bytes()), Ok(Recorded::Locks(_))));
-    let kinds = [(READ, "single operations"), (TXN, "transactions"), (LOCK, "locks")];
+    let kinds = [
+        (READ, "single operations"),
+        (TXN, "transactions"),
+        (LOCK, "locks"),
+        (EFFECT, "effects"),
+        (LOG, "ordered logs"),
+    ];
     for (one, of) in kinds {
         for (other, is) in kinds.into_iter().filter(|(other, _)| *other != one) {
             let reason = format!("this is of {is}, and a history that began with {of} has nothing else");
@@ -71,7 +79,7 @@ fn the_wrong_line_is_named() {
 
 #[test]
 fn a_checker_of_another_kind_does_not_pass() {
-    let recorded = [READ, TXN, LOCK].map(|line| Recorded::parse(line.as_bytes()).unwrap());
+    let recorded = [READ, TXN, LOCK, EFFECT, LOG].map(|line| Recorded::parse(line.as_bytes()).unwrap());
     for checker in Checker::ALL {
         assert_eq!(Checker::named(checker.name()), Some(checker));
         for recorded in &recorded {
