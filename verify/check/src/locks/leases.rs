@@ -71,9 +71,8 @@ fn tenures<'a>(entries: &[&'a Of], clock_error_per_mille: u64) -> Result<Vec<Ten
                 };
                 let name = name(token, entry.process);
                 let before = known.get(&name).map(|number| &mut tenures[*number]);
-                if let Some(before) = before
-                    && has_it(entries, *token, before, entry)?
-                {
+                if let (Some(token), Some(before)) = (token, before) {
+                    shared(*token, before, entry)?;
                     before.promise = later(before.promise, (promised, entry));
                     continue;
                 }
@@ -88,10 +87,15 @@ fn tenures<'a>(entries: &[&'a Of], clock_error_per_mille: u64) -> Result<Vec<Ten
                 });
             }
             LockForm::KeepAlive { token, ttl_ms, .. } => {
-                let tenure = known.get(&name(token, entry.process)).map(|number| &mut tenures[*number]);
-                let (Some(tenure), Some(ttl_ms)) = (tenure, ttl_ms) else { continue };
-                // Without a time of its own it is held until it is released: nothing to add to.
-                tenure.promise = later(tenure.promise, (until(entry, *ttl_ms), entry));
+                let Some(ttl_ms) = ttl_ms else { continue };
+                let promise = (until(entry, *ttl_ms), entry);
+                if token.is_none() {
+                    // It was held then. Whether it was ever since it was acquired, no token tells.
+                    let (token, acquire) = (None, entry);
+                    tenures.push(Tenure { token, acquire, promise, release: None, released: None });
+                } else if let Some(number) = known.get(&name(token, entry.process)) {
+                    tenures[*number].promise = later(tenures[*number].promise, promise);
+                }
             }
             LockForm::Release { token, .. } => {
                 let tenure = known.get(&name(token, entry.process)).map(|number| &mut tenures[*number]);
@@ -110,19 +114,12 @@ fn later<'a>(one: (u64, &'a Of), other: (u64, &'a Of)) -> (u64, &'a Of) {
     if other.0 > one.0 { other } else { one }
 }
 
-/// Whether who acquires holds it already, and only asked again. One token is not for two holders, nor for two
-/// holdings of one with a release between.
-fn has_it(entries: &[&Of], token: Option<u64>, before: &Tenure<'_>, entry: &Of) -> Result<bool, Found> {
-    let Some(token) = token else {
-        let between = before.acquire.invoked.position..entry.invoked.position;
-        let released = entries.iter().filter(|other| other.process == entry.process && other.possible());
-        let mut released =
-            released.filter(|other| matches!(other.form, LockForm::Release { token: None, .. }));
-        return Ok(!released.any(|release| between.contains(&release.invoked.position)));
-    };
+/// One token is not for two holders, nor for two holdings of one with a release between. Who acquires what it holds
+/// asked again.
+fn shared(token: u64, before: &Tenure<'_>, entry: &Of) -> Result<(), Found> {
     let anew = before.released.filter(|released| released.known_at() < entry.invoked.position);
     if before.acquire.process == entry.process && anew.is_none() {
-        return Ok(true);
+        return Ok(());
     }
     let text = match anew {
         Some(_) => format!("token {token} is given again, after it was released."),
@@ -253,9 +250,12 @@ fn granted_while_promised(tenures: &[&Tenure<'_>]) -> Option<Found> {
 /// Two held the lock at once, and no token tells them apart.
 fn overlapping(mut tenures: Vec<&Tenure<'_>>) -> Option<Found> {
     tenures.sort_by_key(|tenure| tenure.acquire.known_at());
-    let mut longest: Option<&Tenure<'_>> = None;
+    // Who holds it longest, and who of all others does.
+    let (mut longest, mut second): (Option<&Tenure<'_>>, Option<&Tenure<'_>>) = (None, None);
     for tenure in tenures {
-        if let Some(before) = longest
+        let same = |other: &&Tenure<'_>| other.acquire.process == tenure.acquire.process;
+        let other = if longest.as_ref().is_some_and(same) { second } else { longest };
+        if let Some(before) = other
             && before.until_us() > tenure.held_us()
             && tenure.until_us() > tenure.held_us()
         {
@@ -266,8 +266,13 @@ fn overlapping(mut tenures: Vec<&Tenure<'_>>) -> Option<Found> {
             let shown = ended.into_iter().chain([before.acquire.id, before.promise.1.id, tenure.acquire.id]);
             return Some(Found { anomaly: "overlapping-holders", text, shown: shown.collect(), culprits: 1 });
         }
-        if longest.is_none_or(|longest| longest.until_us() < tenure.until_us()) {
+        if longest.is_none_or(|longest| longest.until_us() <= tenure.until_us()) {
+            second = if longest.as_ref().is_some_and(same) { second } else { longest };
             longest = Some(tenure);
+        } else if !longest.as_ref().is_some_and(same)
+            && second.is_none_or(|second| second.until_us() <= tenure.until_us())
+        {
+            second = Some(tenure);
         }
     }
     None
