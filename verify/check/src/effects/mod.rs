@@ -79,6 +79,12 @@ impl<'a> Key<'a> {
         }))
     }
 
+    /// Who first asked for a body that may have taken effect.
+    fn asker(&self, body: &str) -> impl Iterator<Item = OpId> {
+        let mut asked = self.attempts.iter().filter(|attempt| attempt.body == body);
+        asked.find(|attempt| attempt.entry.possible()).map(|attempt| attempt.entry.id).into_iter()
+    }
+
     /// Attempts that were acknowledged.
     fn acknowledged(&self) -> impl Iterator<Item = &Attempt<'a>> {
         self.attempts.iter().filter(|attempt| attempt.entry.end() == End::Ok)
@@ -116,7 +122,8 @@ fn repeated(name: &str, key: &Key<'_>) -> Option<Found> {
             );
             ("reused-key-carried-out", text)
         };
-        Some(Found { anomaly, text, shown: vec![first, second], culprits: 1 })
+        let shown = key.asker(bodies.0).chain(key.asker(bodies.1)).chain([first, second]).collect();
+        Some(Found { anomaly, text, shown, culprits: 1 })
     };
     if let [(first, body, _), (second, other, _), ..] = &key.noted[..] {
         return twice(first.id, second.id, (body, other));
@@ -146,7 +153,7 @@ fn answers(name: &str, key: &Key<'_>) -> Option<Found> {
     if let Some((seen, body)) = key.effects().find(|(_, body)| *body != first.body) {
         let text =
             format!("{:?} is acknowledged under key {name:?}, under which {body:?} took effect.", first.body);
-        let shown = vec![first.entry.id, seen.id];
+        let shown = key.asker(body).chain([first.entry.id, seen.id]).collect();
         return Some(Found { anomaly: "reused-key-carried-out", text, shown, culprits: 1 });
     }
     let told = key.acknowledged().filter_map(|attempt| Some((attempt.entry.id, attempt.result?)));
@@ -155,7 +162,8 @@ fn answers(name: &str, key: &Key<'_>) -> Option<Found> {
     let (id, result) = results.next()?;
     let (other_id, other) = results.find(|(_, other)| *other != result)?;
     let text = format!("key {name:?} has two answers, {result:?} and {other:?}.");
-    Some(Found { anomaly: "different-answers", text, shown: vec![id, other_id], culprits: 1 })
+    let shown = key.asker(first.body).chain([id, other_id]).collect();
+    Some(Found { anomaly: "different-answers", text, shown, culprits: 1 })
 }
 
 /// A key is refused as another's only if it is.
@@ -174,7 +182,7 @@ fn refusals(name: &str, key: &Key<'_>) -> Option<Found> {
             continue;
         }
         let text = format!("key {name:?} is refused as another's, and is that of {:?}.", refused.body);
-        let shown = own.map(|own| own.id).into_iter().chain([refused.entry.id]).collect();
+        let shown = key.asker(refused.body).chain(own.map(|own| own.id)).chain([refused.entry.id]).collect();
         return Some(Found { anomaly: "refused-without-reuse", text, shown, culprits: 1 });
     }
     None
@@ -188,7 +196,8 @@ fn lost(name: &str, key: &Key<'_>) -> Option<Found> {
         |(read, bodies): &&(&Of, &[String])| read.invoked.position > first.known_at() && bodies.is_empty();
     let (read, _) = key.reads.iter().find(without)?;
     let text = format!("{body:?} was there under key {name:?}, or acknowledged, and is not there later.");
-    Some(Found { anomaly: "lost-effect", text, shown: vec![first.id, read.id], culprits: 1 })
+    let shown = key.asker(body).chain([first.id, read.id]).collect();
+    Some(Found { anomaly: "lost-effect", text, shown, culprits: 1 })
 }
 
 /// Where every effect is noted: what was acknowledged has one.
