@@ -27,7 +27,7 @@ fn backwards(poll: &Poll<'_>) -> Option<Found> {
     for (offset, value) in poll.messages {
         if *offset < least || *offset >= poll.next {
             let text = format!("{value:?} at {offset} is told out of order.");
-            return found("backwards", text, vec![poll.entry.id]);
+            return found("backwards", text, poll.before.into_iter().chain([poll.entry.id]).collect());
         }
         least = offset + 1;
     }
@@ -190,9 +190,9 @@ fn cut_off(view: &View<'_>, name: &str, log: &Log<'_>) -> Option<Found> {
     None
 }
 
-/// Every offset holds a message, or is told to hold none.
+/// Every offset holds a message, or is told to hold none; of what was not wanted nothing is told.
 fn hole(poll: &Poll<'_>) -> Option<Found> {
-    let from = poll.from?;
+    let from = poll.from.filter(|_| poll.keys.is_none())?;
     let mut hole = from;
     while hole < poll.next {
         let declared = poll.compacted.iter().chain(poll.aborted);

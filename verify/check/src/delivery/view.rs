@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::form::{LogForm, Semantics, Span};
 use super::{Of, Terms};
+use crate::history::OpId;
 
 /// A message: everything that was sent as this value.
 #[derive(Default)]
@@ -28,6 +29,8 @@ pub struct Poll<'a> {
     pub entry: &'a Of,
     /// The first offset that it covers; `None` if that is not known.
     pub from: Option<u64>,
+    /// The poll before, if that is how it is known.
+    pub before: Option<OpId>,
     /// The first that it does not.
     pub next: u64,
     pub group: Option<&'a str>,
@@ -81,6 +84,9 @@ pub struct Transaction<'a> {
     pub seen: Option<&'a Of>,
 }
 
+/// Where each consumer goes on in each log, by its name or its process, and the poll that told it so.
+type Positions<'a> = BTreeMap<(&'a str, &'a str, u64), (u64, OpId)>;
+
 /// All logs.
 #[derive(Default)]
 pub struct View<'a> {
@@ -93,7 +99,7 @@ impl<'a> View<'a> {
     /// Reads a history.
     pub fn of(entries: &'a [Of]) -> View<'a> {
         let mut view = View::default();
-        let mut positions: BTreeMap<(&str, &str, u64), u64> = BTreeMap::new();
+        let mut positions = Positions::new();
         for entry in entries {
             view.add(entry, &mut positions);
         }
@@ -101,7 +107,7 @@ impl<'a> View<'a> {
         view
     }
 
-    fn add(&mut self, entry: &'a Of, positions: &mut BTreeMap<(&'a str, &'a str, u64), u64>) {
+    fn add(&mut self, entry: &'a Of, positions: &mut Positions<'a>) {
         match &entry.form {
             LogForm::DeliveryTerms { semantics, dense } => {
                 self.terms = Terms { semantics: *semantics, dense: *dense };
@@ -121,15 +127,19 @@ impl<'a> View<'a> {
                 let of = self.logs.entry(log).or_default();
                 let process = if consumer.is_some() { 0 } else { entry.process };
                 let name = (log.as_str(), consumer.as_deref().unwrap_or(""), process);
-                let position = from.or_else(|| positions.get(&name).copied());
+                let (position, before) = match (from, positions.get(&name)) {
+                    (Some(from), _) => (Some(*from), None),
+                    (None, Some((position, before))) => (Some(*position), Some(*before)),
+                    (None, None) => (None, None),
+                };
                 if entry.ok().is_none() {
                     if let (true, Some(group), Some(from)) = (entry.possible(), group, position) {
                         of.unanswered.push((group, from));
                     }
                     return;
                 }
-                let poll = poll(entry, position, group.as_deref(), keys.as_deref());
-                positions.insert(name, poll.next);
+                let poll = Poll { before, ..poll(entry, position, group.as_deref(), keys.as_deref()) };
+                positions.insert(name, (poll.next, entry.id));
                 of.polls.push(poll);
             }
             LogForm::Commit { group, log, offset } => {
@@ -191,7 +201,7 @@ fn poll<'a>(
     let from = position.or(first);
     let next = next.or(last.map(|last| last.saturating_add(1))).or(from).unwrap_or(0);
     let at_end = *at_end;
-    Poll { entry, from, next, group, keys, messages, at_end, compacted, aborted }
+    Poll { entry, from, before: None, next, group, keys, messages, at_end, compacted, aborted }
 }
 
 impl Terms {
