@@ -215,8 +215,12 @@ impl Asking {
             _ if group => committed,
             _ => 1,
         };
-        if group && service.semantics != Semantics::AtMostOnce && position.is_some() && dice.chance(30) {
-            return LogForm::Commit { group: GROUP.to_owned(), log, offset: position.unwrap() };
+        if let Some(offset) = position
+            && group
+            && service.semantics != Semantics::AtMostOnce
+            && dice.chance(30)
+        {
+            return LogForm::Commit { group: GROUP.to_owned(), log, offset };
         }
         let mut form = poll(&log, group, from, &[], None);
         if let LogForm::Poll { keys, .. } = &mut form
