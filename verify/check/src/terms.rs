@@ -81,7 +81,6 @@ impl Op {
     }
 
     /// Whether its answer must be at least of a level, as in [`Op::is_owed_strong`].
-    /// degraded, or a change that was not told to be kept less well.
     pub(crate) fn owes(&self, level: Level) -> bool {
         let told = self.receipt.as_ref().and_then(|receipt| receipt.delivered);
         if !matches!(self.action, Action::Read { .. }) {

@@ -28,7 +28,7 @@ pub const CLOCK_ENTRIES_MAX: usize = 100_000_000;
 pub const EDGES_MAX: usize = 20_000_000;
 
 /// Whether replicas must agree on one order of the changes of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Convergence {
     /// Not looked at.
     Ignored,
