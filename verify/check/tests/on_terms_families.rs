@@ -1,6 +1,7 @@
 //! The judges of sessions, causes, ages and receipts, against a simulated store that knows for itself what it did
 //! wrong: what it broke is found, and nothing else is. Each family has at least a hundred runs of either kind.
 
+mod dice;
 mod replicated;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use check::{
     Level, Receipt, ReceiptVerdict, Recorded, SessionVerdict, StalenessVerdict, Terms, check_causal,
     check_receipts, check_sessions, judge, staleness,
 };
-use replicated::{Bug, Dice, Run, Setup, run};
+use dice::Dice;
+use replicated::{Bug, Run, Setup, run};
 
 const LEAST: usize = 100;
 
