@@ -273,6 +273,9 @@ impl Node {
             log_cache_bytes_max: limits.log_cache_bytes_max,
             unapplied_bytes_max: limits.unapplied_bytes_max,
             vote_refusal_ms: VOTE_REFUSAL_MS,
+            #[cfg(feature = "planted")]
+            seed: self.planted_seed(),
+            #[cfg(not(feature = "planted"))]
             seed: self.config.seed,
             #[cfg(feature = "planted")]
             planted: self.config.planted,

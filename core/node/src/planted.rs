@@ -1,5 +1,7 @@
 //! Bugs of the node itself, to prove that a checker catches them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use keyspace::{
     Command, Txn, TxnOp,
     codec::{decode_command, encode_command},
@@ -114,6 +116,15 @@ impl Node {
         }
         self.groups.insert(group.id, group);
         Ok(true)
+    }
+
+    /// What a node with a bug seeds election timeouts with: it counts, where only the seed may count.
+    pub(crate) fn planted_seed(&self) -> u64 {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
+        match self.config.planted {
+            Some(Planted::SeedOfTheProcess) => self.config.seed ^ STARTED.fetch_add(1, Ordering::Relaxed),
+            _ => self.config.seed,
+        }
     }
 
     /// A leader with a bug takes itself for confirmed, whatever became of its leadership.

@@ -279,6 +279,12 @@ impl Node {
     }
 
     fn on_forward_reply(&mut self, now: Now, from: NodeId, reply: &ForwardReply) {
+        #[cfg(feature = "planted")]
+        assert!(
+            self.requests.get(reply.id).is_some()
+                || !self.planted_forgets(raft_group::Planted::LateReplyPanics),
+            "an answer to nothing"
+        );
         let Some(waiting) = self.requests.get(reply.id) else { return };
         let expected = matches!(waiting.place, Place::Forwarded(_, leader) if leader == from);
         if reply.boot != self.boot || !expected {

@@ -107,6 +107,10 @@ catalogue! {
     DamageTruncated,
     /// The last record of an idempotency key is not on disk with its effect, and lost in a crash. A bug of the node's.
     KeyApartFromEffect,
+    /// A node that gets an answer to a request that it has forgotten panics. A bug of the node's.
+    LateReplyPanics,
+    /// Election timeouts depend on how many groups were started in this process, not on the seed alone. A bug of the node's.
+    SeedOfTheProcess,
     /// A request whose deadline passed is forgotten without an answer. A bug of the node's.
     LateUnanswered,
     /// A snapshot is installed without the idempotency records in it. A bug of the node's.

@@ -9,6 +9,8 @@ compile_error!("feature `planted` contains deliberate bugs: it needs debug asser
 
 mod brief;
 mod catalog;
+#[cfg(feature = "planted")]
+pub mod catalogue;
 pub mod cli;
 mod clients;
 mod clock;
