@@ -236,8 +236,15 @@ impl Search<'_> {
         if self.isolation == Isolation::ReadCommitted || (told && found.is_none()) {
             return Ok(found);
         }
-        let order = |graph: &Graph| order::found(self.history, graph, &free, split, &self.versions.happened);
-        if found.is_none() && order(&graph) {
+        // A serial order explains what is snapshot isolated too, and one by time is likely in any store.
+        let order = |graph: &Graph| {
+            let mut ways = [split, false].into_iter().take(1 + usize::from(split));
+            ways.any(|split| order::found(self.history, graph, &free, split, &self.versions.happened))
+        };
+        let timed = (self.isolation != Isolation::StrictSerializable && found.is_none())
+            .then(|| self.graph(true).ok())
+            .flatten();
+        if found.is_none() && (order(&graph) || timed.as_ref().is_some_and(order)) {
             return Ok(None);
         }
         let (mut round, mut words) = (0, WORDS_MAX);
@@ -261,6 +268,12 @@ impl Search<'_> {
         }
         if found.is_some() || order(&graph) {
             return Ok(found);
+        }
+        if let Some(mut timed) = timed
+            && infer::infer(&mut timed, &free, false, &mut round, &mut words) == Inferred::All
+            && order(&timed)
+        {
+            return Ok(None);
         }
         Err("no contradiction is proven, and no order was found: the order in which registers were written is not \
              told; let reads precede writes, or tell revisions"

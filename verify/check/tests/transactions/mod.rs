@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod runs;
+
 use std::collections::BTreeMap;
 
 use check::transactions::Transaction;
