@@ -1,5 +1,7 @@
 //! Applying log entries to rows.
 //!
+//! Guarantee G-QUOTA: no entry makes a group hold more bytes of clients' rows than its keyspace's part of the quota.
+//!
 //! Guarantee G-APPLY: what an entry does depends on the rows, the state and the entry alone.
 //! A change takes the next revision of its keyspace; a conflict, and a delete of a key that is not
 //! there, take none. As in etcd, `create_revision` and `version` begin anew when a deleted key is

@@ -1,6 +1,6 @@
 //! In which term each committed index of a group's log was written, as far as its state tells.
 //!
-//! Guarantee G-TERMS: [`term_of`] answers the term of the committed entry at an index, or that it is not known any
+//! Guarantee G-LOST rests on this: [`term_of`] answers the term of the committed entry at an index, or that it is not known any
 //! more; never another term. A log is gone from memory and disk once a checkpoint has it, and a snapshot brings none; whether
 //! an entry (term, index) that some node held is part of the history can still be told from these records.
 //!

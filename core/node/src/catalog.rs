@@ -1,5 +1,8 @@
 //! Creating, altering, deleting, showing and listing keyspaces, on whichever node is asked.
 //!
+//! Guarantee G-KEYSPACE: a keyspace's name is one group with one contract on every node, until its contract is altered as a
+//! compare-and-set on its version, or it is deleted; what is created anew under its name is empty.
+//!
 //! Each is a request to the meta group, sent to its leader like any other: changes are
 //! compare-and-sets of the keyspace's record, the others are linearizable reads. A change is answered once the
 //! node asked goes by it: contracts are kept by each node's replica of the meta group. A creation is answered

@@ -1,4 +1,6 @@
 //! Writes that are applied, and answered only once every replica has them on disk (`ack = all`).
+//!
+//! Guarantee G-ALL: with `ack = all` a write is answered once every replica has its entry on disk.
 
 use types::{Acks, Applied, ErrorCode, Problem, Role, contract};
 

@@ -51,8 +51,10 @@ impl Node {
         }
         keeping.looked_ms = now.mono_ms;
         let Some(keyspace) = self.keyspaces.get(&group.name) else { return Ok(()) };
-        let old =
-            keeping.old(now.mono_ms, state.revision, keyspace.contract.history_ttl_s.saturating_mul(1_000));
+        let history_ms = keyspace.contract.history_ttl_s.saturating_mul(1_000);
+        #[cfg(feature = "planted")]
+        let history_ms = self.planted_history_ms(history_ms);
+        let old = group.keeping.old(now.mono_ms, state.revision, history_ms);
         let overlay_full = self.store.overlay_bytes() >= 2 * self.config.limits.overlay_bytes;
         if !self.entries_accepted || overlay_full {
             return Ok(());

@@ -1,6 +1,9 @@
 //! One node: many Raft groups, the state machines over them, and the clients that wait, behind
 //! [`Node::handle`] and [`Node::poll`]. The server and the simulator drive this same code.
 //!
+//! Guarantee G-DETERMINISTIC: the same inputs, times and seed give the same outputs, to the byte. So a failure that was seen once
+//! in the simulator can be seen again.
+//!
 //! The driver's loop: call [`Node::handle`] with whatever happened, any number of times; then
 //! [`Node::poll`] once, and carry out every output in order. Nothing here blocks except reads of the
 //! state store; nothing reads a clock, opens a file or draws entropy.

@@ -157,6 +157,9 @@ impl Node {
                     }
                 }
             }
+            #[cfg(feature = "planted")]
+            Input::LogSpace { entries_accepted: true }
+                if self.planted_forgets(raft_group::Planted::RoomNeverNoticed) => {}
             Input::LogSpace { entries_accepted } => {
                 self.entries_accepted = entries_accepted;
                 self.hand_over_not_before_ms = now.mono_ms;

@@ -77,6 +77,22 @@ impl Node {
         since_ms.filter(|_| self.config.planted != Some(Planted::RefusesAtDeadline))
     }
 
+    /// What a node with a bug reads when the past is asked for.
+    pub(crate) fn planted_query(&self, query: &Query) -> Query {
+        match (self.config.planted, query) {
+            (Some(Planted::PastIsNewest), Query::At { query, .. }) => (**query).clone(),
+            _ => query.clone(),
+        }
+    }
+
+    /// For how long a leader with a bug keeps history.
+    pub(crate) fn planted_history_ms(&self, history_ms: u64) -> u64 {
+        match self.config.planted {
+            Some(Planted::CompactsYoung) => history_ms / 2,
+            _ => history_ms,
+        }
+    }
+
     /// When a leader with a bug begins to count the time of leases, and of which.
     pub(crate) fn planted_leases(
         &self,
@@ -222,6 +238,10 @@ pub(crate) fn damage(planted: Option<Planted>, group: &Group, entry: &Entry) -> 
     }
     if let (Some(Planted::StaleFenceAccepted), Ok(mut log)) = (planted, decode_entry(&entry.data)) {
         log.terms.fence = None;
+        return Entry { data: encode_entry(&log.terms, &log.command).into(), ..entry.clone() };
+    }
+    if let (Some(Planted::FrontierForgotten), Ok(mut log)) = (planted, decode_entry(&entry.data)) {
+        log.terms.seen = Default::default();
         return Entry { data: encode_entry(&log.terms, &log.command).into(), ..entry.clone() };
     }
     if let (Some(planted), Ok(mut log)) = (planted, decode_entry(&entry.data))

@@ -330,6 +330,8 @@ impl Node {
             for id in confirmed.ids {
                 let Some(waiting) = self.requests.get(id) else { continue };
                 let Op::Query(query) = &waiting.request.op else { unreachable!("only queries are read") };
+                #[cfg(feature = "planted")]
+                let query = &self.planted_query(query);
                 let mut answer = keyspace::answer(&self.store, group.id, query)?;
                 let leads = group.leases.counts_in(confirmed.term) && group.raft.role() == Role::Leader;
                 if is_leaders(query) && !leads {

@@ -1,5 +1,8 @@
 //! Where a read is answered: by this node's replica when that keeps what is asked for, else by the leader.
 //!
+//! Guarantee G-LINEARIZABLE: a strong read, and every write that is answered once it is applied, takes effect at one instant
+//! between its call and its answer (Herlihy and Wing 1990), whichever node was asked.
+//!
 //! A read that a peer sent on is always answered as a strong one, at the leader. Strong reads rest on clocks only
 //! where the contract says so: see [`crate::read_leases`].
 
@@ -78,6 +81,8 @@ impl Node {
         let hlc = self.answer_hlc();
         let Some(waiting) = self.requests.get(id) else { return Ok(()) };
         let Op::Query(query) = &waiting.request.op else { unreachable!("only queries are read") };
+        #[cfg(feature = "planted")]
+        let query = &self.planted_query(query);
         let answer = keyspace::answer(&self.store, group, query)?;
         let applied = self.store.state(group).applied_index;
         let of = self.config.members.len() as u32;

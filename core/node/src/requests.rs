@@ -1,4 +1,7 @@
 //! Requests that wait for an answer on this node, its own clients' and those that peers sent on.
+//!
+//! Guarantee G-PROMPT: every request is answered once, by its deadline; without a majority it is refused sooner, with
+//! `NO_QUORUM`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,8 @@
 //! Snapshots between nodes: announced by the consensus engine, streamed in chunks beside it.
 //!
+//! Guarantee G-PROGRESS: once a majority runs and its links work, every keyspace takes writes again, and every replica comes to
+//! the same state, by entries or by snapshots.
+//!
 //! The sender keeps a window of unacknowledged chunks and repeats them when nothing is heard; the
 //! receiver stages chunks in a file, in order, and lets the engine see the announcement only once the
 //! file is whole.

@@ -1,5 +1,7 @@
 //! Which peer messages may reach the engine.
 //!
+//! Guarantee G-PEER-BYTES: what a peer sends is an error or is taken, and never stops the process.
+//!
 //! The engine trusts its peers and stops the process on what cannot happen among correct ones: a
 //! commit index beyond the log, a vote that was not asked for, a local message with a network
 //! sender. A peer can still send it, by a bug, a damaged frame or malice. Everything that a correct

@@ -5,7 +5,8 @@
 //! socket. Words and rules are those of Ongaro's thesis "Consensus: Bridging Theory and Practice".
 //!
 //! Guarantees, each with a script under `testdata/` or a property under `tests/`:
-//! - at most one leader per term; a committed entry is in every later leader's log (thesis 3.6);
+//! - G-ELECTION: at most one leader per term (thesis 3.6);
+//! - G-COMMIT: a committed entry is on the disks of a majority, and in every later leader's log (thesis 3.6);
 //! - votes and acknowledgements leave only after what they promise is durable (thesis 3.8, 10.2.1);
 //! - a read index is never behind what was committed when the read was asked for (thesis 6.4);
 //! - a leader that has a lease is the only one, within a stated bound of clocks (`read_lease`);

@@ -113,6 +113,16 @@ catalogue! {
     SeedOfTheProcess,
     /// A request whose deadline passed is forgotten without an answer. A bug of the node's.
     LateUnanswered,
+    /// A read at a revision is answered from the newest state. A bug of the node's.
+    PastIsNewest,
+    /// A leader compacts history at half its age. A bug of the node's.
+    CompactsYoung,
+    /// A node does not hear that its disk has room again. A bug of the node's.
+    RoomNeverNoticed,
+    /// What the writers of a keyspace had seen of others is not kept with what they wrote. A bug of the node's.
+    FrontierForgotten,
+    /// Frames are taken whatever their checksum says. A bug of the peer protocol's.
+    ChecksumIgnored,
     /// A snapshot is installed without the idempotency records in it. A bug of the node's.
     SnapshotWithoutKeys,
 }

@@ -1,6 +1,6 @@
 //! Whose data directory this is: the file `IDENTITY`, readable by people.
 //!
-//! Guarantee G-IDENTITY: a node never starts on another node's files. The file is checked before any
+//! Guarantee G-CORRUPTION, of whose files these are: a node never starts on another node's files. The file is checked before any
 //! other is touched, and is never rewritten.
 
 use std::fmt;

@@ -1,5 +1,8 @@
 //! What an answer guarantees. A receipt is never stronger than the truth; what cannot be known is
 //! said to be unknown.
+//!
+//! Guarantee G-RECEIPT: a receipt says no more than what was kept: who holds the write on disk, who led in which term, at
+//! which revision, how old an answer may be.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,7 @@
 //! Session tokens: what a client has seen, so that a causal read on any node misses none of it.
 //!
+//! Guarantee G-SESSION: a causal read is answered from a state that has all that its session's token names.
+//!
 //! For each group, the highest index of its log whose effect the session may have seen (Terry et al. 1994,
 //! "Session guarantees for weakly consistent replicated data"; one number per group is enough since a
 //! group's log is one order). Joining two tokens takes the greater number of each group, so clients can hand

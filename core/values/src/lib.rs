@@ -5,8 +5,8 @@
 //! history of all operations that the value has seen. A piece that one side has and the other lacks was either
 //! removed there, if the other's context has its dot, or is new to it.
 //!
-//! Guarantee G-APPLY-VALUE: what operations do depends on the value, the operations and their stamp alone, and all of
-//! them happen or none. Guarantee G-MERGE: merging is commutative, associative and idempotent, and loses no operation
+//! Guarantee G-OPERATE, of one value: what operations do depends on the value, the operations and their stamp alone, and all of
+//! them happen or none. No keyspace merges yet; merging is commutative, associative and idempotent, and loses no operation
 //! that either side has seen; of an addition and a concurrent removal the addition wins.
 //!
 //! In a raft keyspace operations are applied in log order, with the group and revision as dot: there is one actor, so

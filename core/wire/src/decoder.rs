@@ -79,12 +79,36 @@ pub struct Decoder {
     features: Features,
     pending: BytesMut,
     failed: Option<FrameError>,
+    #[cfg(feature = "planted")]
+    careless: bool,
 }
 
 impl Decoder {
     /// A decoder for a connection that negotiated `features`.
     pub fn new(features: Features) -> Decoder {
-        Decoder { features, pending: BytesMut::new(), failed: None }
+        Decoder {
+            features,
+            pending: BytesMut::new(),
+            failed: None,
+            #[cfg(feature = "planted")]
+            careless: false,
+        }
+    }
+
+    /// A decoder with a bug: it takes frames whatever their checksum says.
+    #[cfg(feature = "planted")]
+    pub fn careless(features: Features) -> Decoder {
+        Decoder { careless: true, ..Decoder::new(features) }
+    }
+
+    #[cfg(feature = "planted")]
+    fn ignores_checksums(&self) -> bool {
+        self.careless
+    }
+
+    #[cfg(not(feature = "planted"))]
+    fn ignores_checksums(&self) -> bool {
+        false
     }
 
     /// Takes bytes off the front of `input` until one frame is whole, and answers its messages.
@@ -120,7 +144,7 @@ impl Decoder {
         }
         let payload = self.pending.split().freeze().split_off(HEADER_BYTES);
         let computed = checksum(header.length.to_le_bytes(), header.flags, &payload);
-        if computed != header.crc {
+        if computed != header.crc && !self.ignores_checksums() {
             return Err(FrameError::BadChecksum { stated: header.crc, computed });
         }
         let payload = if header.flags & FLAG_LZ4 == 0 { payload } else { decompress(&payload)? };

@@ -14,6 +14,9 @@ pub mod hello;
 pub mod message;
 mod scan;
 
+#[cfg(all(feature = "planted", not(debug_assertions)))]
+compile_error!("feature `planted` contains deliberate bugs: it needs debug assertions");
+
 pub use decoder::{Decoder, FrameError};
 pub use features::Features;
 pub use frame::{EncodedFrame, FrameBuilder, MessageTooLarge, Push, encode_frame};

@@ -58,11 +58,13 @@ pub struct Network {
     late: BTreeMap<NodeId, u64>,
     /// By how much every frame to and from a node comes later than usual, in microseconds.
     slow: BTreeMap<NodeId, u64>,
+    /// Whether receivers have the bug that checksums are ignored.
+    careless: bool,
 }
 
 impl Network {
     /// All links work.
-    pub fn new(mut dice: Dice, plan: NetworkPlan) -> Network {
+    pub fn new(mut dice: Dice, plan: NetworkPlan, careless: bool) -> Network {
         let features = dice.pick(&[Features::NONE, Features::ALL]);
         Network {
             dice,
@@ -75,6 +77,7 @@ impl Network {
             busy_until_us: BTreeMap::new(),
             late: BTreeMap::new(),
             slow: BTreeMap::new(),
+            careless,
         }
     }
 
@@ -144,8 +147,19 @@ impl Network {
     /// damaged length promises.
     pub fn receive(&self, frame: &Frame) -> Option<Vec<PeerMessage>> {
         let mut input = frame.bytes.as_slice();
-        let decoded = Decoder::new(self.features).decode(&mut input).ok().flatten();
+        let decoded = self.decoder().decode(&mut input).ok().flatten();
         decoded.filter(|_| input.is_empty())
+    }
+
+    #[cfg(feature = "planted")]
+    fn decoder(&self) -> Decoder {
+        if self.careless { Decoder::careless(self.features) } else { Decoder::new(self.features) }
+    }
+
+    #[cfg(not(feature = "planted"))]
+    fn decoder(&self) -> Decoder {
+        assert!(!self.careless, "only a planted bug is careless");
+        Decoder::new(self.features)
     }
 
     /// Nothing passes from `from` to `to` until [`Network::unblock`] was called as often.
@@ -257,7 +271,7 @@ mod tests {
 
     fn network() -> Network {
         let plan = NetworkPlan { latency_us: 1_000, in_order: true, ..NetworkPlan::default() };
-        Network::new(Dice::new(1), plan)
+        Network::new(Dice::new(1), plan, false)
     }
 
     fn sent(network: &mut Network, now_us: u64) -> (Vec<u64>, Counts) {

@@ -83,6 +83,16 @@ impl Options {
         let number = seed.checked_rem(self.scenarios.len() as u64);
         number.map(|number| self.scenarios[number as usize].clone()).unwrap_or_default()
     }
+
+    #[cfg(feature = "planted")]
+    fn ignores_checksums(&self) -> bool {
+        self.planted == Some(raft_group::Planted::ChecksumIgnored)
+    }
+
+    #[cfg(not(feature = "planted"))]
+    fn ignores_checksums(&self) -> bool {
+        false
+    }
 }
 
 /// What a run of one seed came to.
@@ -196,7 +206,7 @@ impl World {
             hosts: (0..plan.nodes)
                 .map(|node| Host::new(NodeId(node), &mut dice, plan.clock_drift_ppm))
                 .collect(),
-            network: Network::new(dice.fork(), plan.network),
+            network: Network::new(dice.fork(), plan.network, options.ignores_checksums()),
             clients: Clients::new(dice.fork(), &plan),
             early: EarlyWrites::default(),
             times: Times::default(),

@@ -400,3 +400,43 @@ fn serving_bounded_reads_for_too_long_is_caught_by_the_planner() {
     let told = catch_by_plan(Planted::FreshByHearsay);
     assert!(told.contains("bounded"), "{told}");
 }
+
+/// A read at a revision shows the newest state.
+#[test]
+fn reading_the_newest_for_the_past_is_caught() {
+    let (seed, invariant) = catch(Planted::PastIsNewest);
+    assert_eq!(invariant, "the_past_is_as_it_was");
+    passes_without(Planted::PastIsNewest, seed);
+}
+
+/// A leader compacts history at half the age that the contract says.
+#[test]
+fn compacting_young_history_is_caught() {
+    let (seed, invariant) = catch(Planted::CompactsYoung);
+    assert_eq!(invariant, "history_lives_its_time");
+    passes_without(Planted::CompactsYoung, seed);
+}
+
+/// A read in one keyspace does not lead to what its writer had seen in another.
+#[test]
+fn forgetting_what_writers_had_seen_elsewhere_is_caught() {
+    let (seed, invariant) = catch(Planted::FrontierForgotten);
+    assert_eq!(invariant, "causal_reads_see_the_session");
+    passes_without(Planted::FrontierForgotten, seed);
+}
+
+/// A frame with a flipped bit is taken for what it says.
+#[test]
+fn ignoring_checksums_is_caught() {
+    let (seed, invariant) = catch(Planted::ChecksumIgnored);
+    assert_eq!(invariant, "damaged_frames_are_refused");
+    passes_without(Planted::ChecksumIgnored, seed);
+}
+
+/// A disk that was full has room again, and its node refuses entries for ever: nothing wrong is said, nothing goes on.
+#[test]
+fn not_noticing_room_on_the_disk_is_caught() {
+    let (seed, invariant) = catch(Planted::RoomNeverNoticed);
+    assert_eq!(invariant, "healed_cluster_comes_together");
+    passes_without(Planted::RoomNeverNoticed, seed);
+}

@@ -62,7 +62,7 @@ fn check_links(files: &[SourceFile]) -> Vec<String> {
 }
 
 /// Targets of relative Markdown links, without their fragments.
-fn links(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| {
         let target = rest.split([')', '#', ' ']).next().unwrap_or_default();
         let relative = !target.is_empty() && !target.contains("://") && !target.starts_with('/');
@@ -70,7 +70,8 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn resolve(folder: &str, link: &str) -> String {
+/// The path that a relative link leads to, from the root.
+pub(super) fn resolve(folder: &str, link: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in link.split('/') {
         match part {

@@ -3,6 +3,7 @@
 use std::{path::Path, process::Command};
 
 mod docs;
+mod guarantees;
 mod laws;
 mod layout;
 mod marks;
@@ -42,6 +43,7 @@ pub fn run(root: &Path) -> Result<Vec<String>, String> {
     findings.extend(laws::check_dependencies(&metadata));
     findings.extend(docs::check(&files));
     findings.extend(marks::check(&files));
+    findings.extend(guarantees::check(&files));
     findings.sort();
     Ok(findings)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{SourceFile, docs, laws, layout, marks};
+use super::{SourceFile, docs, guarantees, laws, layout, marks};
 
 fn file(path: &str, text: &str) -> SourceFile {
     SourceFile { path: path.into(), text: text.into() }
@@ -91,4 +91,70 @@ fn a_listed_mark_is_in_the_code_once() {
     let twice = [&kept[..], &kept[1..]].concat();
     assert_eq!(marks::check(&twice).len(), 1);
     assert_eq!(marks::check(&kept[1..]), ["core/types/src/marks.rs is missing"]);
+}
+
+/// A tree whose one guarantee has everything.
+fn guaranteed() -> Vec<SourceFile> {
+    vec![
+        file(
+            "docs/guarantees.md",
+            "# G\n\n| id | guarantee | code | checker | scenario | planted bug |\n|---|---|---|---|---|---|\n\
+             | G-ONCE | Once. | [once](../core/a/src/once.rs) | `one_effect`, `effects` | \
+             [kill](../verify/sim/scenarios/fast/kill.toml) | `Twice` |\n",
+        ),
+        file("core/a/src/once.rs", "//! Guarantee G-ONCE: once."),
+        file("core/raft/src/planted.rs", "//! X.\ncatalogue! {\n    /// Again.\n    Twice,\n}\n"),
+        file("verify/sim/src/oracle.rs", "//! X.\nErr(Broken::safety(\n    \"one_effect\", told))"),
+        file(
+            "verify/check/src/judge.rs",
+            "//! X.\npub fn name(self) {\nChecker::Effects => \"effects\",\n    }\n=> \"about\"",
+        ),
+        file("verify/sim/scenarios/fast/kill.toml", "about = \"x\""),
+    ]
+}
+
+#[test]
+fn a_guarantee_without_code_checker_scenario_or_bug_is_found() {
+    assert_eq!(guarantees::check(&guaranteed()), Vec::<String>::new());
+    // Each file that the row counts on is emptied in turn.
+    for gone in 0..guaranteed().len() {
+        let mut files = guaranteed();
+        let path = files[gone].path.clone();
+        files[gone].text = "//! Nothing.".into();
+        if path.ends_with(".toml") {
+            files.remove(gone);
+        }
+        assert!(!guarantees::check(&files).is_empty(), "{path} is empty and nobody noticed");
+    }
+    for (cell, missing) in
+        [("Once.", "stated"), ("`one_effect`, `effects`", "checker"), ("`Twice`", "planted bug")]
+    {
+        let mut files = guaranteed();
+        files[0].text = files[0].text.replace(cell, "");
+        let findings = guarantees::check(&files).join("\n");
+        assert!(findings.contains(missing), "{cell}: {findings}");
+    }
+}
+
+#[test]
+fn what_no_guarantee_names_is_found() {
+    let more = [
+        ("core/b/src/more.rs", "//! Guarantee G-MORE: more.", "the guarantee G-MORE"),
+        (
+            "verify/sim/src/more.rs",
+            "//! X.\nBroken::liveness(\"it_goes_on\", told)",
+            "the checker it_goes_on",
+        ),
+        (
+            "verify/sim/scenarios/slow/more.toml",
+            "about = \"x\"",
+            "the scenario verify/sim/scenarios/slow/more.toml",
+        ),
+        ("core/b/src/planted.rs", "//! X.\ncatalogue! {\n    Thrice,\n}\n", "the planted bug Thrice"),
+    ];
+    for (path, text, expected) in more {
+        let mut files = guaranteed();
+        files.push(file(path, text));
+        assert_eq!(guarantees::check(&files), [format!("docs/guarantees.md: no row has {expected}")]);
+    }
 }

@@ -1,4 +1,7 @@
 //! Fences: writes that count only while their writer holds a lock.
+//!
+//! Guarantee G-FENCE: a write under a fence takes effect only if, at its place in the log, its token is that of the lock's
+//! holder; tokens of one lock only grow.
 
 use std::{fmt, str::FromStr};
 

@@ -5,11 +5,11 @@
 //! **election** is a lock whose keys have values. The first of them in the order of creation holds the lock, and
 //! its creation revision is the **fencing token**.
 //!
-//! Guarantee G-LEASE-KEYS: a key is bound to at most one lease, and while a lease lives, so do the keys bound to
+//! Guarantee G-LEASE, of keys: a key is bound to at most one lease, and while a lease lives, so do the keys bound to
 //! it, unless somebody changes them; the entry that ends the lease removes them all, at one revision.
-//! Guarantee G-TOKEN: the tokens of a lock's holders only grow, in the order of the log. A key takes its place in
+//! Guarantee G-FENCE, of tokens: those of a lock's holders only grow, in the order of the log. A key takes its place in
 //! the queue as it is created, never later, so that whoever comes later has a greater token.
-//! Guarantee G-FENCE: an entry with a fence changes nothing unless its token is the present holder's.
+//! Of writes: an entry with a fence changes nothing unless its token is the present holder's.
 //!
 //! Nothing here knows the time: a leader counts it, and says in the log when a lease has ended (see
 //! `core/node/src/leases.rs`). The entry names the term whose clock said so and the grant that it means: in any

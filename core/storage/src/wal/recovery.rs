@@ -1,4 +1,7 @@
 //! Reading a log back. Everything is checked before anything is changed.
+//!
+//! Guarantee G-CORRUPTION: bytes that were durable and are damaged now are refused, with the file and the offset, and nothing is
+//! changed on disk. Not promised: for the last frame of the log, which cannot be told from a torn write.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! [`storage::Files`] over one directory of the real file system.
 //!
-//! Guarantee G-DISK-NAMES: creating, renaming and removing are durable when the call returns (the
-//! directory is synced). Guarantee G-DISK-SYNC: what was written before [`storage::File::sync`]
+//! Guarantee G-LOG-DURABLE rests on this: creating, renaming and removing are durable when the call returns (the
+//! directory is synced). What was written before [`storage::File::sync`]
 //! returned survives a crash (fdatasync). Not promised: anything about disks that lie about either.
 
 use std::{

@@ -1,7 +1,7 @@
 //! The thread that owns the write-ahead log: gathers all batches that wait into one append and one
 //! sync, then reports them durable.
 //!
-//! Guarantee G-WRITTEN: `Input::Written` is sent for a batch only after the sync that covers it. While
+//! Guarantee G-LOG-DURABLE, towards the node: `Input::Written` is sent for a batch only after the sync that covers it. While
 //! the disk is full batches are kept, in order; a failing disk stops the process.
 
 #[cfg(test)]
