@@ -105,6 +105,8 @@ catalogue! {
     LeasesByWallClock,
     /// A log that is damaged in its middle is cut off there, as if the rest had never been synced. A bug of the log's.
     DamageTruncated,
+    /// A node that refuses its damaged log leaves a note on the disk, which is not as it was then. A bug of the log's.
+    RefusalLeavesNote,
     /// The last record of an idempotency key is not on disk with its effect, and lost in a crash. A bug of the node's.
     KeyApartFromEffect,
     /// A node that gets an answer to a request that it has forgotten panics. A bug of the node's.

@@ -77,7 +77,7 @@ pub fn search(bug: Planted) -> Search {
         Planted::FirstOperationOverwritten => Outcomes("quiet"),
         Planted::ReadUnconfirmed => Outcomes("standing_still"),
         Planted::EntryLostInCrash => Outcomes("kills"),
-        Planted::DamageTruncated => Outcomes("rotten_logs"),
+        Planted::DamageTruncated | Planted::RefusalLeavesNote => Outcomes("rotten_logs"),
         Planted::PastIsNewest | Planted::CompactsYoung => Outcomes("watches"),
         Planted::FrontierForgotten => Outcomes("sessions"),
         Planted::ChecksumIgnored => Worlds("flipped_bits"),

@@ -110,7 +110,11 @@ impl Host {
             entry_reserve_bytes: ENTRY_RESERVE_BYTES,
             boot_nonce: config.seed,
             #[cfg(feature = "planted")]
-            cut_at_damage: config.planted == Some(raft_group::Planted::DamageTruncated),
+            planted: match config.planted {
+                Some(raft_group::Planted::DamageTruncated) => Some(storage::wal::AtDamage::CutsOff),
+                Some(raft_group::Planted::RefusalLeavesNote) => Some(storage::wal::AtDamage::LeavesNote),
+                _ => None,
+            },
         };
         let (wal, recovered) = Wal::open(files.clone(), &identity, options).map_err(|error| match error {
             OpenError::Corrupt { file, offset, .. } => Stop::Corrupt { file, offset },

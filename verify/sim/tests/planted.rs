@@ -7,8 +7,8 @@
 use raft_group::Planted;
 use sim::{
     Options, Promise, Verdict,
-    catalogue::{self, SEEDS_MAX, Search, find},
-    invariants::LeftOut,
+    catalogue::{self, SEEDS_MAX, Search, ablate, find},
+    invariants::{FAMILIES, LeftOut},
     lab, run_seed, run_seeds,
     runner::Extras,
 };
@@ -320,6 +320,14 @@ fn cutting_a_damaged_log_off_is_caught() {
     passes_without(Planted::DamageTruncated, seed);
 }
 
+/// A damaged log is refused, and not left as it is.
+#[test]
+fn writing_to_a_disk_that_is_refused_is_caught() {
+    let (seed, invariant) = catch(Planted::RefusalLeavesNote);
+    assert_eq!(invariant, "corrupt_logs_stay_as_they_are");
+    passes_without(Planted::RefusalLeavesNote, seed);
+}
+
 /// The record of an idempotency key is on disk later than its effect: a crash between them, and it is done again.
 #[test]
 fn writing_the_key_apart_from_its_effect_is_caught() {
@@ -367,6 +375,39 @@ fn counting_in_the_process_is_caught() {
     let (seed, invariant) = catch(Planted::SeedOfTheProcess);
     assert_eq!(invariant, "two_runs_are_equal");
     passes_without(Planted::SeedOfTheProcess, seed);
+}
+
+/// For each family a bug that it alone finds, in the seeds in which it is found with all of them.
+const ALONE: [(&str, Planted); 16] = [
+    ("linearizability", Planted::ReadUnconfirmed),
+    ("transactions", Planted::TxnIgnoresCompares),
+    ("sessions", Planted::SessionIgnored),
+    ("staleness", Planted::StalenessHidden),
+    ("convergence", Planted::QuotaForgotten),
+    ("locks", Planted::StaleFenceAccepted),
+    ("effects", Planted::FirstOperationOverwritten),
+    ("receipts", Planted::AllMeansQuorum),
+    ("delivery", Planted::WatchSkipsCompacted),
+    ("consensus", Planted::LeaseOutlastsRefusal),
+    ("durability", Planted::VoteNotPersisted),
+    ("damage", Planted::RefusalLeavesNote),
+    ("keyspaces", Planted::DeletionMissed),
+    ("liveness", Planted::LateUnanswered),
+    ("crash", Planted::LateReplyPanics),
+    ("determinism", Planted::SeedOfTheProcess),
+];
+
+/// Each family of invariants is needed: without it a bug goes unnoticed.
+#[test]
+fn no_family_is_idle() {
+    let mut families: Vec<&str> = FAMILIES.iter().map(|(family, _)| *family).collect();
+    for (family, bug) in ALONE {
+        let (seed, _) = catch(bug);
+        let found = ablate(bug, 0..seed + 1).expect("there is such a scenario");
+        assert_eq!(found, [family], "{bug:?} in seeds up to {seed}");
+        families.retain(|known| *known != family);
+    }
+    assert!(families.is_empty(), "no bug proves that these are needed: {families:?}");
 }
 
 /// Holds the planner's predictions against nodes with a bug: answers where they first differ.

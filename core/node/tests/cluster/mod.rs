@@ -110,7 +110,7 @@ impl Cluster {
             entry_reserve_bytes: self.limits.segment_bytes / 8,
             boot_nonce: self.boots,
             #[cfg(feature = "planted")]
-            cut_at_damage: false,
+            planted: None,
         };
         let (wal, recovered) = Wal::open(disk.clone(), &identity, options).expect("the log opens");
         let store = Store::open(disk, StoreOptions { cache_bytes: 1 << 20 }).expect("the store opens");

@@ -30,9 +30,9 @@ pub struct WalOptions {
     pub entry_reserve_bytes: u64,
     /// A number that other starts of this node are unlikely to use; goes into the epochs.
     pub boot_nonce: u64,
-    /// The bug: a log that is damaged in its middle is cut off there.
+    /// The bug: what is done to a log that is damaged in its middle.
     #[cfg(feature = "planted")]
-    pub cut_at_damage: bool,
+    pub planted: Option<super::planted::AtDamage>,
 }
 
 /// Figures for status and metrics.
@@ -89,8 +89,7 @@ impl Wal {
         );
         let names = files.list()?;
         #[cfg(feature = "planted")]
-        let names =
-            if options.cut_at_damage { super::planted::cut(&*files, names, identity)? } else { names };
+        let names = super::planted::open(options.planted, &*files, names, identity)?;
         let read = recovery::read_log(&*files, &names, identity)?;
         let (mut groups, active) = (read.groups, read.active);
         let mut spares = Spares::open(&*files, &names, options.segment_bytes)?;

@@ -23,5 +23,7 @@ mod spares;
 pub use error::{AppendError, OpenError};
 pub use layout::{FORMAT_VERSION, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 pub use log::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Wal, WalOptions, WalStats};
+#[cfg(feature = "planted")]
+pub use planted::AtDamage;
 pub use recovery::{Recovered, RecoveredGroup, TornTail};
 pub use spares::SPARES_MAX;
