@@ -7,6 +7,7 @@
 mod built_in;
 mod clock;
 mod cluster;
+mod crew;
 mod door;
 mod error;
 mod faults;

@@ -31,6 +31,8 @@ pub enum Kind {
     Fail,
     /// Nobody knows.
     Unknown,
+    /// Nobody asked: it is known.
+    Note,
 }
 
 impl Kind {
@@ -40,6 +42,7 @@ impl Kind {
             Kind::Ok => "ok",
             Kind::Fail => "fail",
             Kind::Unknown => "unknown",
+            Kind::Note => "note",
         }
     }
 }
@@ -110,6 +113,7 @@ impl Recorder {
             Kind::Ok => file.counts.ok += 1,
             Kind::Fail => file.counts.fail += 1,
             Kind::Unknown => file.counts.unknown += 1,
+            Kind::Note => {}
         }
         if file.counts.invoked * 2 >= EVENTS_MAX || file.bytes >= BYTES_MAX {
             self.full.store(true, Ordering::Relaxed);

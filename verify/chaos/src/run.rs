@@ -5,14 +5,10 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use scenario::Kind;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -23,27 +19,23 @@ use crate::{
     ChaosError,
     clock::Clock,
     cluster::{self, Cluster, Wanted},
+    crew::{Crew, Kit},
     door::{Door, Etcd, Http, Quorate},
     faults::{self, Fault, Hand, Happened, Planned},
     finale,
     measure::{Measure, Second},
-    record::{Counts, Recorder},
-    verdict::{self, Case, Verdict, Word},
+    proxy::Place,
+    record::Counts,
+    verdict::{self, Verdict, Word},
     watching::{LinkMark, Looking, Sample, Watching, is_ready},
     wish::{self, Drawn, Skipped, Target, Wish},
-    work::{self, Client, EPOCH, Manner, Registers, Transactions},
+    work::Manner,
 };
 
 /// How long a cluster may take to come up before anything is done to it.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How long clients may take to end: longer than any request.
-const CLIENTS_END_WITHIN: Duration = Duration::from_secs(20);
-/// How long the last reads may take.
-const READS_WITHIN: Duration = Duration::from_secs(120);
 /// The keyspace that everything is in.
 const KEYSPACE: &str = "default";
-const REGISTERS: &str = "registers";
-const TRANSACTIONS: &str = "transactions";
 
 /// Everything that is told of a run.
 #[derive(Debug)]
@@ -96,11 +88,6 @@ pub struct Outcome {
 
 /// What is going on, line by line, for a person who waits.
 pub type Say = mpsc::UnboundedSender<String>;
-
-struct History {
-    recorder: Arc<Recorder>,
-    clients: usize,
-}
 
 /// Runs it. `stop` counts how often the caller was told to stop: once ends it early, twice ends it at once.
 ///
@@ -176,7 +163,6 @@ async fn supervised(
 
     let clock = Clock::start();
     let measure = Arc::new(Measure::new(clock));
-    let (clients_stop, clients_stopped) = watch::channel(false);
     let (faults_over, faults_are_over) = watch::channel(false);
     let (all_done, all_is_done) = watch::channel(false);
     let watching = Arc::new(Watching::new(looking.clone(), Arc::clone(&cluster), clock));
@@ -194,41 +180,26 @@ async fn supervised(
         }
     });
 
-    let mut histories = BTreeMap::new();
-    let mut dice = fastrand::Rng::with_seed(wish.seed ^ 0x636c_6965_6e74_7321);
-    let mut client = |recorder: &Arc<Recorder>, process: u64| Client {
-        process,
+    let kit = Kit {
         door: match is_quorate {
-            true => Door::Quorate(Quorate::new(KEYSPACE)),
-            false => Door::Etcd(Etcd::default()),
+            true => || Door::Quorate(Quorate::new(KEYSPACE)),
+            false => || Door::Etcd(Etcd::default()),
         },
-        nodes: cluster.doors.clone(),
+        doors: cluster.doors.clone(),
         manner: drawn.manner.clone(),
-        recorder: Arc::clone(recorder),
-        measure: Arc::clone(&measure),
+        dir: histories_dir,
         clock,
-        dice: fastrand::Rng::with_seed(dice.u64(..)),
-        stop: clients_stopped.clone(),
+        measure: Arc::clone(&measure),
+        keeps_hlc: !drawn.palette.faults.iter().any(|fault| fault.sets_clocks_far()),
     };
-    let mut clients = JoinSet::new();
-    let generation = Arc::new(AtomicU64::new(0));
-    for kind in &drawn.kinds {
-        let name = if *kind == Kind::Transactions { TRANSACTIONS } else { REGISTERS };
-        let path = histories_dir.join(format!("{name}.jsonl"));
-        let recorder = Recorder::create(path.clone(), clock).map_err(ChaosError::file(&path))?;
-        let recorder = Arc::new(recorder);
-        let count = if *kind == Kind::Transactions { drawn.clients.div_ceil(2) } else { drawn.clients };
-        for process in 0..count as u64 {
-            let client = client(&recorder, process);
-            if *kind == Kind::Transactions {
-                clients.spawn(Transactions::new(client, Arc::clone(&generation)).run());
-            } else {
-                clients.spawn(Registers::new(client).run());
-            }
-        }
-        histories.insert(name, History { recorder, clients: count });
-    }
+    let mut crew = Crew::new(kit, wish.seed);
+    crew.begin(&drawn.kinds, drawn.clients)?;
 
+    let all_ways = faults::pairs(drawn.nodes).flat_map(|(a, b)| {
+        let ways = drawn.network.iter().map(move |effect| (Place::Node(a), Place::Node(b), *effect));
+        ways.collect::<Vec<_>>()
+    });
+    let always = cluster.network.apply(all_ways.collect());
     let mut lanes = JoinSet::new();
     for lane in 0..drawn.palette.together {
         let planned = planned.iter().filter(|planned| planned.lane == lane).cloned().collect();
@@ -237,6 +208,7 @@ async fn supervised(
     let interrupted = timeout(drawn.palette.total, stop.wait_for(|times| *times >= 1)).await.is_ok();
     let _ = faults_over.send(true);
     while lanes.join_next().await.is_some() {}
+    cluster.network.lift(always);
     hand.heal().await;
     let healed_ms = clock.ms();
     let within = drawn.progress_within;
@@ -244,47 +216,16 @@ async fn supervised(
         say.send(format!("{:7.1} s  everything heals; progress is owed within {within:?}", secs(healed_ms)));
 
     let mut verdicts = Vec::new();
-    let registers = match histories.get(REGISTERS) {
-        Some(history) => Arc::clone(&history.recorder),
-        None => {
-            let path = histories_dir.join("last-words.jsonl");
-            Arc::new(Recorder::create(path.clone(), clock).map_err(ChaosError::file(&path))?)
-        }
-    };
-    let mut progressed = JoinSet::new();
-    for (number, node) in cluster.doors.iter().copied().enumerate() {
-        let client = client(&registers, finale::LAST_PROCESSES + number as u64);
-        progressed.spawn(async move { (number, finale::progress(client, node, within).await) });
-    }
-    let mut findings = Vec::new();
-    while let Some(Ok((number, result))) = progressed.join_next().await {
-        if let Err(words) = result {
-            findings.push(format!("node {number}: {words}"));
-        }
-    }
+    let findings = crew.progress(within).await?;
     let asks = "after the last fault a write and a read succeed through every node within the bound";
     verdicts.push(Verdict::of_findings("progress", asks, &findings));
 
-    let _ = clients_stop.send(true);
-    let ended = timeout(CLIENTS_END_WITHIN, async { while clients.join_next().await.is_some() {} }).await;
-    if ended.is_err() {
-        clients.abort_all();
-    }
-    let mut last = JoinSet::new();
-    for (number, node) in cluster.doors.iter().copied().enumerate() {
-        let process = finale::LAST_PROCESSES + number as u64;
-        let keys = register_keys(clock, drawn.manner.keys);
-        last.spawn(finale::read_keys(client(&registers, process), node, keys));
-        if let Some(history) = histories.get(TRANSACTIONS) {
-            let keys = list_keys(generation.load(Ordering::Relaxed), drawn.manner.keys);
-            last.spawn(finale::read_lists(client(&history.recorder, process), node, keys));
-        }
-    }
-    let _ = timeout(READS_WITHIN, async { while last.join_next().await.is_some() {} }).await;
+    crew.end().await;
+    crew.read_all().await?;
     let converged = match is_quorate {
         true => finale::converge(&Http::default(), &cluster.direct, KEYSPACE, within).await,
         false => {
-            let keys = register_keys(clock, drawn.manner.keys);
+            let keys = crew.register_keys();
             finale::converge_etcd(&etcd, &cluster.direct, &keys, within).await
         }
     };
@@ -309,16 +250,10 @@ async fn supervised(
     verdicts.push(Verdict::of_findings("processes", asks, &problems));
     beside.shutdown().await;
 
-    let counts: BTreeMap<String, Counts> =
-        histories.iter().map(|(name, history)| ((*name).to_owned(), history.recorder.counts())).collect();
+    let counts = crew.counts();
     let operations: u64 = counts.values().map(|counts| counts.invoked).sum();
     let _ = say.send(format!("{:7.1} s  {operations} operations are judged", secs(clock.ms())));
-    for (name, history) in &histories {
-        if let Err(words) = verdict::finish(&history.recorder) {
-            return Err(ChaosError::start(words));
-        }
-        let also = if *name == TRANSACTIONS { vec![check::Checker::StrictSerializable] } else { Vec::new() };
-        let case = Case { name: (*name).to_owned(), path: history.recorder.path().clone(), also };
+    for case in crew.cases()? {
         let budget = wish.budget;
         let judged = tokio::task::spawn_blocking(move || verdict::judge_history(&case, budget)).await;
         verdicts.extend(judged.map_err(|error| ChaosError::start(format!("a judge failed: {error}")))?);
@@ -343,7 +278,7 @@ async fn supervised(
         planned,
         happened,
         skipped: drawn.skipped,
-        clients: histories.iter().map(|(name, history)| ((*name).to_owned(), history.clients)).collect(),
+        clients: crew.clients(),
         counts,
         seconds: measure.seconds(),
         samples: watching.samples(),
@@ -375,16 +310,4 @@ fn without_what_is_not_there(drawn: &mut Drawn, cluster: &Cluster) {
         let why = why_not(fault).unwrap_or_default();
         drawn.skipped.push(Skipped { what: fault.name().to_owned(), why, instead: None });
     }
-}
-
-/// All keys of registers that were in use, the newest first.
-fn register_keys(clock: Clock, keys: usize) -> Vec<String> {
-    let epochs = clock.elapsed().as_secs() / EPOCH.as_secs();
-    let all = (0..=epochs).rev().flat_map(|epoch| (0..keys).map(move |key| format!("r{epoch}-{key}")));
-    all.take(finale::KEYS_MAX).collect()
-}
-
-/// All keys of lists that were in use, the newest first.
-fn list_keys(generation: u64, keys: usize) -> Vec<String> {
-    (0..=generation).rev().flat_map(|of| work::keys_of(of, keys)).take(finale::KEYS_MAX).collect()
 }

@@ -8,6 +8,7 @@ use scenario::{Kind, Scenario, Span};
 use crate::{
     ChaosError,
     faults::{Fault, Meant, Palette, meant},
+    proxy::Effect,
     work::Manner,
 };
 
@@ -85,6 +86,8 @@ pub struct Drawn {
     pub clients: usize,
     /// How they behave.
     pub manner: Manner,
+    /// How links between peers are all the time, until everything heals.
+    pub network: Vec<Effect>,
     /// Progress is owed within this.
     pub progress_within: Duration,
     /// What is not done.
@@ -92,7 +95,8 @@ pub struct Drawn {
 }
 
 /// What chaos has clients for.
-pub const KINDS: [Kind; 2] = [Kind::Registers, Kind::Transactions];
+pub const KINDS: [Kind; 6] =
+    [Kind::Registers, Kind::Transactions, Kind::Sessions, Kind::Locks, Kind::Counters, Kind::Watches];
 
 /// Draws what the scenario leaves open.
 ///
@@ -138,17 +142,33 @@ pub fn draw(wish: &Wish) -> Result<Drawn, ChaosError> {
         nodes,
     };
     let asked = scenario.workload.kinds.clone().unwrap_or_else(|| KINDS.to_vec());
-    let kinds: Vec<Kind> = asked.iter().copied().filter(|kind| KINDS.contains(kind)).collect();
-    for kind in asked.iter().filter(|kind| !KINDS.contains(kind)) {
-        skipped.push(Skipped {
-            what: format!("workload {kind:?}"),
-            why: "clients of this kind are in the simulator alone".to_owned(),
-            instead: None,
-        });
+    let has = |kind: &Kind| match wish.target {
+        Target::Quorate { .. } => KINDS.contains(kind),
+        _ => matches!(kind, Kind::Registers | Kind::Transactions),
+    };
+    let (kinds, left): (Vec<Kind>, Vec<Kind>) = asked.iter().partition(|kind| has(kind));
+    for kind in left {
+        let why = match KINDS.contains(&kind) {
+            true => "etcd has other ones, and no clients of them are here",
+            false => "clients of this kind are in the simulator alone",
+        };
+        let what = format!("workload: {}", format!("{kind:?}").to_lowercase());
+        skipped.push(Skipped { what, why: why.to_owned(), instead: None });
     }
     // Something has to be judged, whatever the scenario is about.
     let kinds = if kinds.is_empty() { vec![Kind::Registers] } else { kinds };
-    skipped.extend(network_of(scenario));
+    skipped.extend(not_of_links(scenario));
+    let ms = |us: u64| Duration::from_micros(us);
+    let delay = ms(one_of(&mut dice, &scenario.network.latency_us, 0));
+    let jitter = ms(one_of(&mut dice, &scenario.network.jitter_us, 0));
+    let bytes_per_s = one_of(&mut dice, &scenario.network.bytes_per_s, 0);
+    let mut network = Vec::new();
+    if !(delay + jitter).is_zero() {
+        network.push(Effect::Late { delay, jitter });
+    }
+    if bytes_per_s > 0 {
+        network.push(Effect::Narrow { bytes_per_s });
+    }
     Ok(Drawn {
         nodes,
         palette,
@@ -160,6 +180,7 @@ pub fn draw(wish: &Wish) -> Result<Drawn, ChaosError> {
             think,
             hot_key_per_mille: scenario.workload.hot_key_per_mille.unwrap_or(0) as u16,
         },
+        network,
         progress_within: scenario.duration.progress_within_s.map_or(PROGRESS_WITHIN, Duration::from_secs),
         skipped,
     })
@@ -231,31 +252,78 @@ fn of_target(faults: Vec<Fault>, target: &Target, skipped: &mut Vec<Skipped>) ->
     kept
 }
 
-/// What the scenario wants of the network all the time.
-fn network_of(scenario: &Scenario) -> Vec<Skipped> {
+/// What the scenario wants of the network all the time, and links cannot do.
+fn not_of_links(scenario: &Scenario) -> Option<Skipped> {
     let network = &scenario.network;
     let wants = |span: Option<Span>| span.is_some_and(|span| span.to > 0);
     let lossy = wants(network.loss_per_mille)
         || wants(network.duplicate_per_mille)
         || wants(network.reorder_per_mille)
         || wants(network.corrupt_per_mille);
-    let slow = network.latency_us.is_some() || network.jitter_us.is_some() || network.bytes_per_s.is_some();
-    let mut skipped = Vec::new();
-    if lossy {
-        skipped.push(Skipped {
-            what: "network: loss, duplicates, reordering, corruption of messages".to_owned(),
-            why: "TCP repairs them before a node could see it; the simulator has messages that suffer them"
-                .to_owned(),
-            instead: None,
-        });
+    lossy.then(|| Skipped {
+        what: "network: loss, duplicates, reordering, corruption of messages".to_owned(),
+        why: "TCP repairs them before a node could see it; the simulator has messages that suffer them"
+            .to_owned(),
+        instead: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn wish(scenario: Scenario, nodes: Option<usize>) -> Wish {
+        Wish {
+            scenario,
+            nodes,
+            chaos: None,
+            seed: 7,
+            history: None,
+            budget: 1,
+            target: Target::Quorate { binary: PathBuf::new() },
+            again: String::new(),
+        }
     }
-    if slow {
-        skipped.push(Skipped {
-            what: "network: delays all the time".to_owned(),
-            why: "links are as fast as this machine's, but for the faults late_links, jitter and throttle"
-                .to_owned(),
-            instead: None,
-        });
+
+    #[test]
+    fn every_scenario_of_the_simulator_can_be_run_or_says_what_is_skipped() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/scenarios");
+        for part in ["fast", "slow"] {
+            for scenario in scenario::load_folder(&folder.join(part)).expect("they can be read") {
+                let name = scenario.name.clone();
+                let asked = scenario.faults.kinds.clone().unwrap_or_default().len();
+                let drawn = draw(&wish(scenario, Some(5))).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let done = drawn.palette.faults.len() + drawn.skipped.len();
+                assert!(done >= asked.min(1), "{name}: its faults are neither done nor named");
+                assert!(!drawn.kinds.is_empty(), "{name}: nothing would be judged");
+            }
+        }
     }
-    skipped
+
+    #[test]
+    fn what_takes_five_nodes_is_skipped_with_three_and_an_unknown_fault_is_refused() {
+        let scenario = |faults: &str| {
+            let text = format!("about = \"a test\"\n[faults]\nkinds = [{faults}]\n");
+            scenario::parse("test", &text).expect("it is one")
+        };
+        let drawn = draw(&wish(scenario("\"bridge\", \"kill\""), Some(3))).expect("drawn");
+        assert_eq!(drawn.palette.faults, [Fault::Kill]);
+        assert_eq!(drawn.skipped[0].what, "bridge");
+        let error = draw(&wish(scenario("\"earthquake\""), None)).expect_err("no such fault");
+        assert!(error.to_string().contains("rolling_restart"), "{error}");
+    }
+
+    #[test]
+    fn a_cluster_that_was_not_started_here_is_never_killed() {
+        let all = Fault::ALL.to_vec();
+        let endpoints = vec!["127.0.0.1:1".parse().expect("an address")];
+        for pids in [Vec::new(), vec![1]] {
+            let target = Target::Etcd { endpoints: endpoints.clone(), pids: pids.clone() };
+            let kept = of_target(all.clone(), &target, &mut Vec::new());
+            assert!(kept.iter().all(|fault| *fault == Fault::Pause || !fault.needs_processes()), "{kept:?}");
+            assert_eq!(kept.contains(&Fault::Pause), !pids.is_empty());
+        }
+    }
 }

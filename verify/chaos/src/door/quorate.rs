@@ -60,7 +60,7 @@ impl Quorate {
     pub(super) async fn read(&self, node: SocketAddr, key: &str) -> Told {
         match self.ask(node, Method::GET, &self.key_path(key), &[], String::new()).await {
             Err(lost) => Told::Refused(lost.code().to_owned()),
-            Ok(answer) => value_of(&answer).unwrap_or_else(|| Told::Refused(code(&answer))),
+            Ok(answer) => Quorate::value_of(&answer).unwrap_or_else(|| Told::Refused(code(&answer))),
         }
     }
 
@@ -82,27 +82,56 @@ impl Quorate {
             extra.push(("idempotency-key", format!("\"{once}\"")));
         }
         match self.ask(node, Method::PUT, &self.key_path(key), &extra, value.to_owned()).await {
-            Err(lost) => not_answered(lost),
+            Err(lost) => Quorate::not_answered(lost),
             Ok(answer) if answer.status.is_success() => {
                 Told::Written { revision: answer.json()["revision"].as_u64() }
             }
             Ok(answer) if expected.is_some() && answer.status == 412 => {
                 Told::Conflict { current: answer.json()["current_revision"].as_u64() }
             }
-            Ok(answer) => refusal(&answer),
+            Ok(answer) => Quorate::refusal(&answer),
         }
     }
 
     pub(super) async fn delete(&self, node: SocketAddr, key: &str) -> Told {
         match self.ask(node, Method::DELETE, &self.key_path(key), &[], String::new()).await {
-            Err(lost) => not_answered(lost),
-            Ok(answer) if answer.status.is_success() => {
-                let said = answer.json();
-                let existed = said["existed"].as_bool();
-                let revision = said["revision"].as_u64().filter(|_| existed == Some(true));
-                Told::Deleted { existed, revision }
-            }
-            Ok(answer) => refusal(&answer),
+            Err(lost) => Quorate::not_answered(lost),
+            Ok(answer) if answer.status.is_success() => Quorate::deleted(&answer.json()),
+            Ok(answer) => Quorate::refusal(&answer),
+        }
+    }
+
+    /// What a delete that was done says.
+    pub fn deleted(said: &Value) -> Told {
+        let existed = said["existed"].as_bool();
+        let revision = said["revision"].as_u64().filter(|_| existed == Some(true));
+        Told::Deleted { existed, revision }
+    }
+
+    /// What a read says; `None` for a refusal.
+    pub fn value_of(answer: &Answer) -> Option<Told> {
+        if answer.status == 404 && answer.header("quorate-error") == Some("KEY_NOT_FOUND") {
+            return Some(Told::Value { value: None, revision: None });
+        }
+        answer.status.is_success().then(|| Told::Value {
+            value: Some(String::from_utf8_lossy(&answer.body).into_owned()),
+            revision: answer.header("quorate-mod-revision").and_then(|revision| revision.parse().ok()),
+        })
+    }
+
+    /// What a client knows of a change that was not answered.
+    pub fn not_answered(lost: Lost) -> Told {
+        match lost {
+            Lost::NotSent => Told::Refused(lost.code().to_owned()),
+            Lost::Broken | Lost::Late => Told::Unknown(lost.code().to_owned()),
+        }
+    }
+
+    /// What a client knows of a change that was refused.
+    pub fn refusal(answer: &Answer) -> Told {
+        match answer.json()["applied"].as_str() {
+            Some("not_applied") => Told::Refused(code(answer)),
+            _ => Told::Unknown(code(answer)),
         }
     }
 
@@ -147,7 +176,7 @@ impl Quorate {
             puts.iter().map(|(key, value)| json!({"put": {"key": key, "value": value}})).collect();
         let body = json!({"compares": compares, "then": puts, "else": []}).to_string();
         match self.ask(node, Method::POST, &self.path("txn"), &[], body).await {
-            Err(lost) => match not_answered(lost) {
+            Err(lost) => match Quorate::not_answered(lost) {
                 Told::Refused(code) => TxnTold::Refused(code),
                 _ => TxnTold::Unknown(lost.code().to_owned()),
             },
@@ -156,7 +185,7 @@ impl Quorate {
                 Some(false) => TxnTold::Overtaken,
                 None => TxnTold::Unknown("MALFORMED_ANSWER".to_owned()),
             },
-            Ok(answer) => match refusal(&answer) {
+            Ok(answer) => match Quorate::refusal(&answer) {
                 Told::Refused(code) => TxnTold::Refused(code),
                 _ => TxnTold::Unknown(code(&answer)),
             },
@@ -164,34 +193,7 @@ impl Quorate {
     }
 }
 
-/// What a read says; `None` for a refusal.
-pub(super) fn value_of(answer: &Answer) -> Option<Told> {
-    if answer.status == 404 && answer.header("quorate-error") == Some("KEY_NOT_FOUND") {
-        return Some(Told::Value { value: None, revision: None });
-    }
-    answer.status.is_success().then(|| Told::Value {
-        value: Some(String::from_utf8_lossy(&answer.body).into_owned()),
-        revision: answer.header("quorate-mod-revision").and_then(|revision| revision.parse().ok()),
-    })
-}
-
-/// What a client knows of a change that was not answered.
-fn not_answered(lost: Lost) -> Told {
-    match lost {
-        Lost::NotSent => Told::Refused(lost.code().to_owned()),
-        Lost::Broken | Lost::Late => Told::Unknown(lost.code().to_owned()),
-    }
-}
-
-/// What a client knows of a change that was refused.
-fn refusal(answer: &Answer) -> Told {
-    match answer.json()["applied"].as_str() {
-        Some("not_applied") => Told::Refused(code(answer)),
-        _ => Told::Unknown(code(answer)),
-    }
-}
-
 /// The code of a refusal.
-pub fn code(answer: &Answer) -> String {
+fn code(answer: &Answer) -> String {
     answer.header("quorate-error").map_or_else(|| format!("HTTP_{}", answer.status.as_u16()), str::to_owned)
 }

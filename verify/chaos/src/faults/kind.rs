@@ -182,7 +182,12 @@ impl Fault {
         matches!(self, F::ClockJump | F::ClockSkew | F::ClockStrobe)
     }
 
-    /// Whether it takes several nodes to make sense.
+    /// Whether it sets wall clocks further apart than hybrid clocks follow.
+    pub fn sets_clocks_far(self) -> bool {
+        matches!(self, F::ClockJump | F::ClockStrobe)
+    }
+
+    /// How many nodes it takes to make sense.
     pub fn nodes_min(self) -> usize {
         match self {
             F::MajorityRing | F::Bridge => 5,

@@ -1,8 +1,12 @@
 //! What clients do. Each client is a process of one history: it does one thing at a time, at a node that it draws
 //! anew each time, and records what it asked and was told.
 
+mod effects;
+mod locks;
 mod registers;
+mod sessions;
 mod transactions;
+mod watches;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -19,8 +23,12 @@ use crate::{
     record::{Kind, Recorder},
 };
 
+pub use effects::Effects;
+pub use locks::{Locks, terms};
 pub use registers::{Registers, completion, read, value_of};
+pub use sessions::Sessions;
 pub use transactions::{Transactions, keys_of, list_of};
+pub use watches::Watches;
 
 /// Keys are left for new ones after so long: histories of a key stay short, which judges them fast and sharp.
 pub const EPOCH: Duration = Duration::from_secs(10);
