@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use check::{Checker, Judgement, Recorded, judge, timeline};
+use check::{Checker, Judgement, Recorded, judge_with, timeline};
 use serde_json::{Value, json};
 
 use crate::{args::Check, failure::Failure, output::say};
@@ -31,8 +31,10 @@ fn judged(args: &Check, json: bool) -> Result<ExitCode, Failure> {
     let named: Vec<Checker> = args.checker.iter().map(|name| named(name)).collect::<Result<_, _>>()?;
     let recorded = read(path)?;
     let checkers = if named.is_empty() { Checker::of(&recorded) } else { &named };
-    let judgements: Vec<(Checker, Judgement)> =
-        checkers.iter().map(|&checker| (checker, judge(&recorded, checker, args.budget))).collect();
+    let judgements: Vec<(Checker, Judgement)> = checkers
+        .iter()
+        .map(|&checker| (checker, judge_with(&recorded, checker, args.budget, args.clock_slack_ms)))
+        .collect();
 
     let counterexample = judgements.iter().find_map(|(_, judgement)| match judgement {
         Judgement::Invalid(found) => Some(found),

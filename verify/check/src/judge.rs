@@ -8,7 +8,7 @@ use crate::effects::check_effects;
 use crate::history::OpId;
 use crate::linearizable::{Verdict, check_linearizable};
 use crate::locks::{check_fencing, check_locks};
-use crate::on_terms;
+use crate::on_terms::{self, CLOCK_SLACK_MS};
 use crate::recorded::Recorded;
 use crate::revisions::{RevisionViolation, check_revisions};
 use crate::transactions::{Isolation, TransactionVerdict, check_transactions};
@@ -201,6 +201,11 @@ pub struct Counterexample {
 /// Judges a history, in at most `budget` steps of search per key. For a checker of another kind of
 /// history it is [`Judgement::Unknown`].
 pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
+    judge_with(recorded, checker, budget, CLOCK_SLACK_MS)
+}
+
+/// As [`judge`]; an answer may be older than it may be by so much, for clocks that run differently.
+pub fn judge_with(recorded: &Recorded, checker: Checker, budget: u64, clock_slack_ms: u64) -> Judgement {
     match (recorded, checker) {
         (Recorded::Operations(history), Checker::Linearizable) => linearizable(history, budget),
         (Recorded::Operations(history), Checker::Revisions) => match check_revisions(history) {
@@ -214,7 +219,7 @@ pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
             | Checker::CausalConvergent
             | Checker::Bounded
             | Checker::Receipts,
-        ) => on_terms::judge(history, checker, budget),
+        ) => on_terms::judge(history, checker, budget, clock_slack_ms),
         (Recorded::Locks(history), Checker::Locks) => check_locks(history),
         (Recorded::Locks(history), Checker::Fencing) => check_fencing(history),
         (Recorded::Effects(history), Checker::Effects) => check_effects(history),

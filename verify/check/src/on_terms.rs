@@ -1,6 +1,6 @@
 //! The judges of what was asked and told beside the operations themselves, behind the door of all judges.
 
-use crate::causal::{CausalVerdict, Convergence, check_causal};
+use crate::causal::{Agreement, CausalVerdict, check_causal};
 use crate::history::{History, OpId};
 use crate::judge::{Checker, Counterexample, Judgement};
 use crate::receipts::{ReceiptVerdict, check_receipts};
@@ -16,12 +16,12 @@ pub fn are_in(history: &History) -> bool {
     history.ops().iter().any(|op| op.receipt.is_some() || op.terms != Terms::default())
 }
 
-/// Judges by one of them.
+/// Judges by one of the checkers of sessions, causes, ages and receipts, with so much slack for ages.
 ///
 /// # Panics
 /// If the checker is another one.
-pub fn judge(history: &History, checker: Checker, budget: u64) -> Judgement {
-    let causal = |convergence| match check_causal(history, convergence) {
+pub fn judge(history: &History, checker: Checker, budget: u64, slack_ms: u64) -> Judgement {
+    let causal = |agreement| match check_causal(history, agreement) {
         CausalVerdict::Valid => Judgement::Valid,
         CausalVerdict::Unknown { reason } => Judgement::Unknown { reason },
         CausalVerdict::Invalid(found) => {
@@ -31,8 +31,8 @@ pub fn judge(history: &History, checker: Checker, budget: u64) -> Judgement {
         }
     };
     match checker {
-        Checker::Causal => causal(Convergence::Ignored),
-        Checker::CausalConvergent => causal(Convergence::Demanded),
+        Checker::Causal => causal(Agreement::Ignored),
+        Checker::CausalConvergent => causal(Agreement::Demanded),
         Checker::Sessions => match check_sessions(history) {
             SessionVerdict::Valid => Judgement::Valid,
             SessionVerdict::Unknown { reason } => Judgement::Unknown { reason },
@@ -40,14 +40,14 @@ pub fn judge(history: &History, checker: Checker, budget: u64) -> Judgement {
                 invalid(found.guarantee.to_string(), found.explanation, found.shown, vec![found.culprit])
             }
         },
-        Checker::Bounded => match check_staleness(history, Ages::AskedAndTold, CLOCK_SLACK_MS, budget) {
+        Checker::Bounded => match check_staleness(history, Ages::AskedAndTold, slack_ms, budget) {
             StalenessVerdict::Valid => Judgement::Valid,
             StalenessVerdict::Unknown { reason } => Judgement::Unknown { reason },
             StalenessVerdict::Invalid(found) => {
                 invalid("stale-read".to_owned(), found.explanation, found.shown, vec![found.culprit])
             }
         },
-        Checker::Receipts => match check_receipts(history, CLOCK_SLACK_MS, budget) {
+        Checker::Receipts => match check_receipts(history, slack_ms, budget) {
             ReceiptVerdict::Valid => Judgement::Valid,
             ReceiptVerdict::Unknown { reason } => Judgement::Unknown { reason },
             ReceiptVerdict::Invalid(found) => {

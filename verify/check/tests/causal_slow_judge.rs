@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use check::{Action, Answer, CausalVerdict, Completion, Convergence, History, Level, Terms, check_causal};
+use check::{Action, Agreement, Answer, CausalVerdict, Completion, History, Level, Terms, check_causal};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -118,19 +118,19 @@ fn is_convergent(ops: &[Op]) -> bool {
 
 #[test]
 fn agrees_with_trying_every_order() {
-    let mut found: BTreeMap<(Convergence, bool), usize> = BTreeMap::new();
+    let mut found: BTreeMap<(Agreement, bool), usize> = BTreeMap::new();
     let counts = std::cell::RefCell::new(&mut found);
     let mut runner = TestRunner::new(Config { cases: 4000, failure_persistence: None, ..Config::default() });
     let draw = (0..3_u64, prop::bool::weighted(0.6), 0..2_usize, 0..4_usize);
     let result = runner.run(&vec(draw, 2..10), |draws| {
         let ops = ops(&draws);
         let history = history(&ops);
-        for (convergence, slow) in
-            [(Convergence::Ignored, is_causal(&ops)), (Convergence::Demanded, is_convergent(&ops))]
+        for (agreement, slow) in
+            [(Agreement::Ignored, is_causal(&ops)), (Agreement::Demanded, is_convergent(&ops))]
         {
-            let verdict = check_causal(&history, convergence);
+            let verdict = check_causal(&history, agreement);
             prop_assert_eq!(verdict == CausalVerdict::Valid, slow, "{:?} {:#?}", verdict, ops);
-            *counts.borrow_mut().entry((convergence, slow)).or_default() += 1;
+            *counts.borrow_mut().entry((agreement, slow)).or_default() += 1;
         }
         Ok(())
     });

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use check::receipt::Role;
 use check::{
-    Action, BUDGET_DEFAULT, CausalVerdict, Checker, Claim, Completion, Convergence, History, Judgement,
-    Level, Receipt, ReceiptVerdict, Recorded, SessionVerdict, StalenessVerdict, Terms, check_causal,
-    check_receipts, check_sessions, judge, staleness,
+    Action, Agreement, BUDGET_DEFAULT, CausalVerdict, Checker, Claim, Completion, History, Judgement, Level,
+    Receipt, ReceiptVerdict, Recorded, SessionVerdict, StalenessVerdict, Terms, check_causal, check_receipts,
+    check_sessions, judge, staleness,
 };
 use dice::Dice;
 use replicated::{Bug, Run, Setup, run};
@@ -94,7 +94,7 @@ fn broken_causes_are_found() {
     for (bug, steps) in [(Bug::IgnoresTokens, 120), (Bug::IgnoresTokens, 40), (Bug::ForgetsCauses, 400)] {
         let setup = Setup { steps, deletes: false, revisions: false, ..setup(bug, Level::Causal) };
         for (seed, run) in runs(0..300, setup) {
-            let verdict = check_causal(&run.history, Convergence::Ignored);
+            let verdict = check_causal(&run.history, Agreement::Ignored);
             match run.causes_broken {
                 true => {
                     let CausalVerdict::Invalid(found) = &verdict else {

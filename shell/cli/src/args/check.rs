@@ -38,4 +38,7 @@ pub struct Check {
     /// Give up the search for an order of a key's operations after so many steps; memory grows with them
     #[arg(long, value_name = "STEPS", default_value_t = ::check::BUDGET_DEFAULT)]
     pub budget: u64,
+    /// Let answers be so much older than they may be, in milliseconds, for clocks that run differently
+    #[arg(long, value_name = "MS", default_value_t = ::check::CLOCK_SLACK_MS)]
+    pub clock_slack_ms: u64,
 }

@@ -3,7 +3,7 @@
 //!
 //! Whether a history in which every value is written once is causally consistent is told by whether it has one of
 //! a few bad patterns (Bouajjani, Enea, Guerraoui and Hamza, "On verifying causal consistency", POPL 2017). With
-//! [`Convergence::Demanded`] all replicas must also agree on one order of the changes of each key (their CCv),
+//! [`Agreement::Demanded`] all replicas must also agree on one order of the changes of each key (their CCv),
 //! which is that of revisions where those are told.
 //!
 //! What a read owes is judged of those that must be causal or strong; what weaker ones show is a cause as well. A
@@ -29,7 +29,7 @@ pub const EDGES_MAX: usize = 20_000_000;
 
 /// Whether replicas must agree on one order of the changes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Convergence {
+pub enum Agreement {
     /// Not looked at.
     Ignored,
     /// They must.
@@ -94,9 +94,9 @@ pub enum CausalVerdict {
 }
 
 /// Judges a history, within [`CLOCK_ENTRIES_MAX`] and [`EDGES_MAX`].
-pub fn check_causal(history: &History, convergence: Convergence) -> CausalVerdict {
+pub fn check_causal(history: &History, agreement: Agreement) -> CausalVerdict {
     let facts = Facts::of(history);
-    match find(&facts, convergence) {
+    match find(&facts, agreement) {
         Ok(None) => match facts.ambiguous() {
             Some(reason) => CausalVerdict::Unknown { reason },
             None => CausalVerdict::Valid,
@@ -106,7 +106,7 @@ pub fn check_causal(history: &History, convergence: Convergence) -> CausalVerdic
     }
 }
 
-fn find(facts: &Facts<'_>, convergence: Convergence) -> Result<Option<CausalViolation>, Full> {
+fn find(facts: &Facts<'_>, agreement: Agreement) -> Result<Option<CausalViolation>, Full> {
     if let Some(violation) = read_of_nothing(facts) {
         return Ok(Some(violation));
     }
@@ -115,13 +115,13 @@ fn find(facts: &Facts<'_>, convergence: Convergence) -> Result<Option<CausalViol
         if let Some(violation) = overwritten(facts, &causes, read) {
             return Ok(Some(violation));
         }
-        if convergence == Convergence::Demanded {
+        if agreement == Agreement::Demanded {
             causes.note_conflicts(read)?;
         }
     }
-    match convergence {
-        Convergence::Ignored => Ok(None),
-        Convergence::Demanded => conflicts::find(facts, causes.conflicts()),
+    match agreement {
+        Agreement::Ignored => Ok(None),
+        Agreement::Demanded => conflicts::find(facts, causes.conflicts()),
     }
 }
 
