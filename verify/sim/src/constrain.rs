@@ -136,6 +136,8 @@ impl Constraints {
         plan.together = faults.together.unwrap_or(plan.together);
 
         pick(dice, &network.latency_us, 1, &mut plan.network.latency_us);
+        pick(dice, &network.jitter_us, 1, &mut plan.network.jitter_us);
+        pick(dice, &network.bytes_per_s, 1, &mut plan.network.bytes_per_s);
         within(dice, network.loss_per_mille, 1, &mut plan.network.loss_per_mille);
         within(dice, network.duplicate_per_mille, 1, &mut plan.network.duplicate_per_mille);
         within(dice, network.reorder_per_mille, 1, &mut plan.network.reorder_per_mille);
@@ -201,10 +203,7 @@ fn within(dice: &mut Dice, span: Option<Span>, unit: u64, place: &mut u64) {
 
 /// Whether what it demands can be simulated, and fits together.
 fn fits(scenario: &Scenario) -> Result<(), String> {
-    let Scenario { cluster, workload, network, disk, .. } = scenario;
-    if network.jitter_us.is_some() || network.bytes_per_s.is_some() {
-        return Err("network.jitter_us and bytes_per_s are for real processes: here every frame has a delay of its own".into());
-    }
+    let Scenario { cluster, workload, disk, .. } = scenario;
     let drift_ppm = cluster.clock_drift_ppm.iter().flatten().copied().max().unwrap_or(0);
     if drift_ppm > WIDE_CLOCK_DRIFT_PPM {
         return Err(format!(
