@@ -197,6 +197,11 @@ impl Recorder {
         Ok(moment)
     }
 
+    /// Time of the last event.
+    pub(crate) fn last_time_us(&self) -> u64 {
+        self.time_us
+    }
+
     /// Notes what nobody asked: it begins and ends at once.
     pub(crate) fn note(&mut self, time_us: u64) -> Result<(Moment, Moment), EventError> {
         Ok((self.moment(time_us)?, self.moment(time_us)?))

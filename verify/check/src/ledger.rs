@@ -135,6 +135,11 @@ impl<F: Form> Ledger<F> {
         &self.entries
     }
 
+    /// Time of the last event, in microseconds.
+    pub fn last_time_us(&self) -> u64 {
+        self.recorder.last_time_us()
+    }
+
     /// Adds an event.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ use crate::{
     keyed::{Keyed, Try},
     plan::{HISTORY_TTL_S, KEYSPACES, LIMITED, Plan, QUOTA_BYTES, SHARDED, SHARDS, TALLIED},
     read_leases,
+    saw::Saw,
     sessions::{Session, Sessions},
     tallies::{Tallies, Tally},
     together::{self, TOGETHER},
@@ -168,6 +169,8 @@ pub struct Clients {
     pub holders: Holders,
     /// The clients that count.
     pub tallies: Tallies,
+    /// What holders, keyed clients and watches saw.
+    pub(crate) saw: Saw,
     /// What was asked and told, by keyspace.
     pub histories: Vec<History>,
     /// What the finale still wants done.
@@ -196,6 +199,7 @@ impl Clients {
             tokens: 0,
             holders: Holders::new(ordinary, plan.holders),
             tallies: Tallies::new(holding, plan.talliers),
+            saw: Saw::default(),
             histories: KEYSPACES.map(|_| History::new()).to_vec(),
             tasks: VecDeque::new(),
         }
@@ -263,6 +267,7 @@ impl Clients {
         let delivered = None;
         let waiting =
             Waiting { client, keyspace, wish, session, request, node, timeout_ms, delivered, task, try_of };
+        self.saw.asks(now_us, &waiting);
         self.waiting.insert(self.tokens, waiting);
         self.tokens
     }
@@ -271,6 +276,7 @@ impl Clients {
     pub fn lose(&mut self, now_us: u64, token: u64, applied: Applied) -> Option<Ended> {
         let waiting = self.waiting.remove(&token)?;
         let ended = Ended { client: waiting.client, ok: false };
+        self.saw.lost(now_us, &waiting, applied);
         self.after_tally_failure(&waiting, now_us, applied);
         let Some(applied) = self.after_failure(&waiting, now_us, applied) else { return Some(ended) };
         let completion = || match applied {
@@ -311,7 +317,10 @@ impl Clients {
                 let ended = self.lose(now_us, token, Applied::NotApplied);
                 return Ok(Ended { ok: true, ..ended.expect("it was waiting") });
             }
-            Ok(reply) => reply,
+            Ok(reply) => {
+                self.saw.told(now_us, waiting, reply);
+                reply
+            }
             Err(Problem { code: ErrorCode::Conflict, .. }) if matches!(waiting.wish, Wish::Create(_)) => {
                 let waiting = self.waiting.remove(&token).expect("it was just found");
                 return Ok(Ended { client: waiting.client, ok: true });
@@ -320,6 +329,7 @@ impl Clients {
                 if matches!(waiting.wish, Wish::Hold(_)) {
                     self.holders.on_problem(waiting.client, Some(problem));
                 }
+                self.saw.refused(now_us, waiting, problem);
                 self.check_refusal(token, problem).unless_left_out()?;
                 let ended = self.lose(now_us, token, problem.applied);
                 return Ok(ended.expect("it was waiting"));

@@ -18,8 +18,8 @@ use crate::{
     world::World,
 };
 
-const LOCK: &[u8] = b"lock";
-const GUARDED: &[u8] = b"guarded";
+pub(crate) const LOCK: &[u8] = b"lock";
+pub(crate) const GUARDED: &[u8] = b"guarded";
 /// Clocks of machines differ by a part in a hundred at most, and a client allows for it: what it is promised counts
 /// this much, per thousand.
 const PROMISED_PER_MILLE: u64 = 980;
@@ -204,6 +204,7 @@ impl Clients {
             task: None,
             try_of: None,
         };
+        self.saw.asks(now_us, &waiting);
         self.waiting.insert(self.tokens, waiting);
         self.tokens
     }

@@ -23,10 +23,19 @@ pub const FAMILIES: &[Family] = &[
         "convergence",
         &["states_agree", "checkpoints_hold_past_states", "revisions_follow_the_log", "quotas_hold"],
     ),
-    ("locks", &["no_two_holders_write", "leases_live_as_long_as_promised", "dead_leases_end"]),
-    ("effects", &["one_effect_per_request", "one_answer_per_key", "sums_are_of_their_marks"]),
+    (
+        "locks",
+        &["no_two_holders_write", "leases_live_as_long_as_promised", "dead_leases_end", "holders_history"],
+    ),
+    (
+        "effects",
+        &["one_effect_per_request", "one_answer_per_key", "sums_are_of_their_marks", "keyed_history"],
+    ),
     ("receipts", &["receipt_is_true", "receipt_is_enough", "one_reply"]),
-    ("delivery", &["watches_miss_nothing", "the_past_is_as_it_was", "history_lives_its_time"]),
+    (
+        "delivery",
+        &["watches_miss_nothing", "the_past_is_as_it_was", "history_lives_its_time", "watched_history"],
+    ),
     (
         "consensus",
         &[

@@ -71,7 +71,7 @@ impl Clients {
     }
 
     /// The client sends its write again, if it has one that it is not done with.
-    pub fn invoke_again(&mut self, client: usize, nodes: u64) -> Option<u64> {
+    pub fn invoke_again(&mut self, client: usize, now_us: u64, nodes: u64) -> Option<u64> {
         let keyed = self.keyed[client].clone()?;
         self.tokens += 1;
         let node = NodeId(self.dice.below(nodes));
@@ -97,6 +97,7 @@ impl Clients {
             task: None,
             try_of: Some(try_of),
         };
+        self.saw.asks(now_us, &waiting);
         self.waiting.insert(self.tokens, waiting);
         Some(self.tokens)
     }

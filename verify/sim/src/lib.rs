@@ -41,6 +41,8 @@ mod promises;
 mod read_leases;
 mod receipts;
 pub mod runner;
+mod saw;
+mod saw_logs;
 mod sessions;
 pub mod shrink;
 mod tallies;

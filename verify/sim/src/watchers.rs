@@ -21,6 +21,7 @@ use crate::{
     network::Lost,
     past::Line,
     plan::{KEYSPACES, MS, Plan, SHARDED, SHARDS},
+    together::TOGETHER,
     world::World,
 };
 
@@ -155,6 +156,30 @@ impl Watcher {
             Keys::One(key) if self.keyspace == SHARDED => types::shard_of(key, SHARDS),
             _ => self.shard.unwrap_or(0),
         }
+    }
+
+    /// Up to which revision an event tells all changes, and what it tells of that one.
+    fn told_up_to<'a>(&self, event: &'a WatchEvent) -> Option<(u64, Option<&'a Revision>)> {
+        let started = self.stream.is_some_and(|stream| stream.started);
+        match event {
+            WatchEvent::Changed(revision) if started => Some((revision.revision, Some(revision))),
+            WatchEvent::Progress(revision) if started => Some((*revision, None)),
+            _ => None,
+        }
+    }
+
+    /// Those of these keys that it watches.
+    fn seen(&self, keys: Vec<String>) -> impl Iterator<Item = String> + use<> {
+        let (range, keyspace, shard) = (self.range(), self.keyspace, self.shard());
+        keys.into_iter().filter(move |key| {
+            let key = key.as_bytes();
+            let inside =
+                range.start.as_slice() <= key && range.end.as_ref().is_none_or(|end| key < end.as_slice());
+            // That one stands for several, which only transactions change.
+            inside
+                && key != TOGETHER.as_bytes()
+                && (keyspace != SHARDED || types::shard_of(key, SHARDS) == shard)
+        })
     }
 
     /// It is told something: what it must have been told before is known from the past.
@@ -397,6 +422,13 @@ impl World {
         let name = |watcher: &Watcher| (watcher.keyspace, watcher.shard());
         let Some(watcher) = self.watchers.of_token(token) else { return Ok(()) };
         let (keyspace, shard) = name(watcher);
+        if let (Some(from), Some((to, changed))) = (watcher.position, watcher.told_up_to(event))
+            && from <= to
+        {
+            let seen = watcher.seen(self.clients.keys());
+            let number = self.watched.get(&token).map_or(0, |(number, ..)| *number);
+            self.clients.saw.watched(self.now_us, (number, keyspace), seen, (from, to), changed);
+        }
         let group = self.oracle.catalog.group(KEYSPACES[keyspace]).map(|group| group.shard(shard));
         let past = group.and_then(|group| self.oracle.past.of(group));
         let learned = watcher.learn(past, event);

@@ -256,7 +256,7 @@ impl World {
             }
             self.happen(at_us, event).unless_left_out()?;
         }
-        judge::judge(&self.clients.histories, &mut self.counts)
+        judge::judge(&self.clients, &mut self.counts)
     }
 
     /// An event's time has come.
@@ -323,7 +323,7 @@ impl World {
     }
 
     fn on_wake(&mut self, client: usize) {
-        let again = self.clients.invoke_again(client, self.plan.nodes);
+        let again = self.clients.invoke_again(client, self.now_us, self.plan.nodes);
         let token = match self.stage {
             _ if again.is_some() => again,
             Stage::Chaos if self.clients.holders.has(client) => {
