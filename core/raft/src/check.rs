@@ -116,7 +116,10 @@ impl Receiver<'_> {
             }
             RaftKind::Heartbeat => {
                 self.check_sender_leads(from, message)?;
-                ensure(message.commit <= raft.raft_log.last_index(), "it commits what was never sent")?;
+                ensure(
+                    message.commit <= raft.raft_log.last_index(),
+                    "it commits what this log lacks: this node lost what it had acknowledged, or the peer is broken",
+                )?;
             }
             RaftKind::Snapshot => {
                 self.check_sender_leads(from, message)?;

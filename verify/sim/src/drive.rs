@@ -7,7 +7,7 @@ use types::{
     Applied, Guarantee, NodeId, Now, Problem,
     contract::{Ack, Read},
 };
-use wire::PeerMessage;
+use wire::{PeerMessage, message::RaftKind};
 
 use crate::{
     brief,
@@ -17,7 +17,7 @@ use crate::{
     invariants::{Judged, is_left_out},
     network::Lost,
     plan::{CLOCK_DRIFT_PPM, KEYSPACES, MS},
-    process::{JobDone, Logged, Stop, StoreJob},
+    process::{JobDone, Logged, Stop, StoreJob, store_stop},
     promises, receipts, sessions,
     watchers::Watchers,
     world::World,
@@ -35,6 +35,11 @@ impl World {
             return Ok(());
         }
         let disk_work = matches!(what, ProcessEvent::LogDone | ProcessEvent::JobDone);
+        if disk_work && host.stalled_until_us > self.now_us {
+            self.counts.add("disk_work_stalled", 1);
+            self.queue.push(host.stalled_until_us, Event::Process { node, boot, what });
+            return Ok(());
+        }
         let worked = match what {
             _ if disk_work && self.halts_in_work(node) => Ok(()),
             ProcessEvent::Tick => {
@@ -182,7 +187,10 @@ impl World {
                 self.on_watch_event(node, token, &event).map_err(Stop::Broken)?;
             }
             Output::Disconnect { peer, reason } => {
-                if self.oracle.look_inside {
+                // One that forgot cannot tell that from a leader that claims too much.
+                let forgetful = [node, peer].iter().any(|node| self.hosts[node.0 as usize].forgot.is_some());
+                self.counts.add("accused_after_forgetting", forgetful.into());
+                if self.oracle.look_inside && !forgetful {
                     let message = format!("node {node} disconnects node {peer}: {reason}");
                     let accused = Err(Broken::safety("good_peers_are_not_accused", message));
                     accused.unless_left_out().map_err(Stop::Broken)?;
@@ -193,7 +201,10 @@ impl World {
             Output::Event(event) => {
                 self.note(format_args!("node {node}: {event:?}"));
                 match event {
-                    NodeEvent::SnapshotSending { .. } => self.counts.add("snapshots_sent", 1),
+                    NodeEvent::SnapshotSending { to, .. } => {
+                        self.counts.add("snapshots_sent", 1);
+                        self.on_snapshot(node, to);
+                    }
                     NodeEvent::SnapshotInstalled { .. } => self.counts.add("snapshots_installed", 1),
                     NodeEvent::Checkpointed { .. } => self.counts.add("checkpoints", 1),
                     NodeEvent::GroupStopped { .. } => self.counts.add("groups_stopped", 1),
@@ -214,9 +225,15 @@ impl World {
     }
 
     fn push_job(&mut self, node: NodeId, job: StoreJob) {
+        let usual_us = self.job_us();
         let host = &mut self.hosts[node.0 as usize];
+        if matches!(job, StoreJob::Install(_))
+            && let Some(operations) = host.halt_in_install.take()
+        {
+            host.halt_in_work = Some(operations);
+        }
         if host.process.as_mut().is_some_and(|process| process.push_job(job)) {
-            let delay = host.disk_us(&mut self.dice, self.plan.job_us);
+            let delay = host.disk_us(&mut self.dice, usual_us);
             self.schedule(node, ProcessEvent::JobDone, delay);
         }
     }
@@ -239,11 +256,12 @@ impl World {
     }
 
     fn on_job_done(&mut self, node: NodeId) -> Result<(), Stop> {
+        let usual_us = self.job_us();
         let host = &mut self.hosts[node.0 as usize];
         let Some(process) = &mut host.process else { return Ok(()) };
         let Some((done, more)) = process.finish_job()? else { return Ok(()) };
         if more {
-            let delay = host.disk_us(&mut self.dice, self.plan.job_us);
+            let delay = host.disk_us(&mut self.dice, usual_us);
             self.schedule(node, ProcessEvent::JobDone, delay);
         }
         let input = match done {
@@ -414,8 +432,12 @@ impl World {
     }
 
     fn count_message(&mut self, message: &PeerMessage) {
-        if let Some(wire::PeerBody::Forward(_)) = &message.body {
-            self.counts.add("forwards", 1);
+        match &message.body {
+            Some(wire::PeerBody::Forward(_)) => self.counts.add("forwards", 1),
+            Some(wire::PeerBody::Raft(raft)) if raft.kind() == RaftKind::TimeoutNow => {
+                self.counts.add("handed_over", 1);
+            }
+            _ => {}
         }
     }
 }
@@ -430,7 +452,10 @@ fn read_name(read: Read) -> &'static str {
 }
 
 fn fatal(fatal: Fatal) -> Stop {
-    Stop::Broken(Broken::crash("node_goes_on", fatal.to_string()))
+    match fatal {
+        Fatal::Store(error) => store_stop(error),
+        fatal => Stop::Broken(Broken::crash("node_goes_on", fatal.to_string())),
+    }
 }
 
 /// An input in a few words, for the trace.

@@ -119,6 +119,24 @@ impl DurableLog {
         }
     }
 
+    /// What a log holds of which nothing is known.
+    pub fn adopt(recovered: &Recovered) -> DurableLog {
+        let adopted = recovered.groups.iter().map(|(id, group)| {
+            let entries = group.entries.iter().map(|entry| (entry.index, (entry.term, xxh3_64(&entry.data))));
+            let (hard_state, start) = (group.hard_state, group.start);
+            (*id, DurableGroup { hard_state, start, entries: entries.collect() })
+        });
+        DurableLog { groups: adopted.collect(), ..DurableLog::default() }
+    }
+
+    /// Group, index and term of every entry, and the hash of its data.
+    pub fn entries(&self) -> impl Iterator<Item = (GroupId, u64, u64, u64)> + '_ {
+        let of = |(group, log): (&GroupId, &DurableGroup)| (*group, log.entries.clone());
+        self.groups.iter().map(of).flat_map(|(group, entries)| {
+            entries.into_iter().map(move |(index, (term, hash))| (group, index, term, hash))
+        })
+    }
+
     fn differs(&self, recovered: &Recovered) -> Option<String> {
         let unknown = recovered.groups.keys().find(|group| !self.groups.contains_key(group));
         if let Some(group) = unknown {

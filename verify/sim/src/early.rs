@@ -35,6 +35,8 @@ pub(crate) struct EarlyWrites {
     acknowledged: Vec<String>,
     /// Of them, by the verdict: lost.
     pub lost: u64,
+    /// Of them: those that were on a disk that is lost, or lost them.
+    pub forgotten: u64,
     /// Items that were on the list at the end.
     pub listed: u64,
 }
@@ -82,7 +84,7 @@ impl EarlyWrites {
     ///
     /// # Errors
     /// When the list is not what was lost.
-    pub fn check_list(&mut self, oracle: &Oracle, listed: &[LostItem]) -> Result<(), Broken> {
+    pub fn check_list(&mut self, oracle: &Oracle, hosts: &[Host], listed: &[LostItem]) -> Result<(), Broken> {
         let writes = listed.iter().filter_map(|item| match item {
             LostItem::Write(write) => Some(((write.group, write.index, write.term), write)),
             LostItem::Bound(_) | LostItem::More(_) => None,
@@ -108,6 +110,14 @@ impl EarlyWrites {
             let known = |place: &(GroupId, u64, u64)| {
                 writes.contains_key(place) || counted.contains(&(place.0, place.2))
             };
+            // A disk that is lost, or lost it, makes no list.
+            let forgotten = |(group, index, term): &(GroupId, u64, u64)| {
+                hosts.iter().any(|host| host.lost(*group, *index, *term))
+            };
+            if places.iter().any(forgotten) {
+                self.forgotten += 1;
+                continue;
+            }
             if !places.iter().any(known) {
                 let message =
                     format!("{value:.20} was acknowledged, and is neither committed nor listed: {places:?}");

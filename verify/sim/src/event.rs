@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use types::NodeId;
 
 use crate::{
+    faults::kinds::FaultKind,
     network::{Frame, Lost},
     watchers::WatchInput,
 };
@@ -116,6 +117,16 @@ pub enum Recovery {
     Steady(NodeId),
     /// Clocks run as fast as before.
     Undrift(NodeId),
+    /// A load is as it was planned.
+    Calm(FaultKind),
+    /// Clients that reached nobody do again, and all try at once.
+    Storm(Vec<(usize, NodeId, Lost)>),
+    /// A machine loses power.
+    LosePower(NodeId),
+    /// A disk does not lie any more, or what it put in the wrong place is found: the process ends.
+    Expose(NodeId),
+    /// An older image of a disk takes its place.
+    Restore(NodeId),
     /// A disk has space again.
     Space(NodeId),
     /// A disk is as fast as before.

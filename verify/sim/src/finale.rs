@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use storage::StoreError;
 use types::{GroupId, NodeId};
 
 use crate::{
@@ -44,7 +45,8 @@ pub enum Stage {
 impl World {
     pub(crate) fn begin_finale(&mut self) {
         self.stage = Stage::Probing { by_us: self.now_us + self.plan.progress_us };
-        for node in (0..self.plan.nodes).map(NodeId) {
+        let left: Vec<NodeId> = self.hosts.iter().filter(|host| !host.gone).map(|host| host.id).collect();
+        for node in left {
             for keyspace in CONFIGURED..KEYSPACES.len() {
                 let (key, errand) = (String::new(), Errand::Create);
                 self.clients.tasks.push_front(Task { node, keyspace, key, errand });
@@ -114,20 +116,23 @@ impl World {
             let probes = (0..self.plan.nodes).map(|node| format!("probe{node}"));
             let single = |key: &String| keyspace != SHARDED || key != TOGETHER;
             for key in self.clients.keys().into_iter().filter(single).chain(probes) {
-                let node = NodeId(self.dice.below(self.plan.nodes));
+                let left: Vec<NodeId> =
+                    self.hosts.iter().filter(|host| !host.gone).map(|host| host.id).collect();
+                let node = self.dice.pick(&left);
                 self.clients.tasks.push_back(Task { node, keyspace, key, errand: Errand::Read });
             }
         }
     }
 
     fn check_lost(&mut self) -> Result<(), Broken> {
-        let Some(process) = &self.hosts[0].process else { return Ok(()) };
+        let Some(process) = self.hosts.iter().find_map(|host| host.process.as_ref()) else { return Ok(()) };
         let listed = process
             .node
             .known_lost()
             .map_err(|reason| Broken::safety("lost_writes_are_listed", format!("no list: {reason}")))?;
-        self.early.check_list(&self.oracle, &listed)?;
+        self.early.check_list(&self.oracle, &self.hosts, &listed)?;
         self.counts.add("early_writes_lost", self.early.lost);
+        self.counts.add("early_writes_forgotten", self.early.forgotten);
         self.counts.add("early_writes_listed", self.early.listed);
         Ok(())
     }
@@ -151,6 +156,9 @@ impl World {
     fn settled(&self) -> Result<(), String> {
         let mut first: Option<BTreeMap<GroupId, (u64, u128)>> = None;
         for host in &self.hosts {
+            if host.gone {
+                continue;
+            }
             let Some(process) = &host.process else { return Err(format!("node {} is down", host.id)) };
             let mut states = BTreeMap::new();
             for group in process.node.groups() {
@@ -177,13 +185,19 @@ impl World {
     }
 
     /// The rows of each node's last checkpoint are whole, and they are a state that the group was in.
-    fn scrub(&self) -> Result<(), Broken> {
+    fn scrub(&mut self) -> Result<(), Broken> {
+        let mut damage = 0;
         for host in &self.hosts {
             let Some(process) = &host.process else { continue };
             for group in process.node.groups() {
                 let found = process.node.scrub(group);
                 let known =
                     found.as_ref().is_ok_and(|hash| *hash == 0 || self.oracle.knows_state(group, *hash));
+                let named = matches!((&found, &host.damaged), (Err(StoreError::Corrupt { file, .. }), Some(damaged)) if file == damaged);
+                if named {
+                    damage += 1;
+                    continue;
+                }
                 if !known {
                     return Err(Broken::safety(
                         "checkpoints_hold_past_states",
@@ -192,6 +206,7 @@ impl World {
                 }
             }
         }
+        self.counts.add("damage_found_by_scrub", damage);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use node::{Node, NodeConfig};
+use node::{Fatal, Node, NodeConfig};
 use storage::{
     Files, Identity, IdentityError, MemFiles, Store, StoreError, StoreOptions,
     wal::{OpenError, Wal, WalOptions},
@@ -13,13 +13,14 @@ use crate::{
     clock::Clock,
     counts::Counts,
     dice::Dice,
+    disk::{Disk, Troubles},
     durable::DurableLog,
     event::Event,
     failure::Broken,
-    faults::rot::Rot,
+    faults::{forget::Forgot, rot::Rot},
     invariants::is_left_out,
     plan::SECOND,
-    process::{Logged, Process, Stop},
+    process::{Logged, Process, Stop, store_stop},
 };
 
 /// Room in the log for votes and commits when the disk refuses entries.
@@ -53,6 +54,20 @@ pub struct Host {
     pub interrupted: Vec<WriteBatch>,
     /// A byte of the log that has rotted.
     pub rot: Option<Rot>,
+    /// What else is wrong with its disk.
+    pub troubles: Troubles,
+    /// A file that was damaged in a way that need not show at once.
+    pub damaged: Option<String>,
+    /// An older image of the disk, with what its log must hold, that is about to take its place.
+    pub image: Option<(MemFiles, DurableLog)>,
+    /// What it had before its disk lost it.
+    pub(crate) forgot: Option<Forgot>,
+    /// What was on disks that it lost.
+    pub(crate) lost_disks: Vec<DurableLog>,
+    /// Whether the machine is lost for good.
+    pub gone: bool,
+    /// Until when the disk does nothing, in virtual microseconds.
+    pub stalled_until_us: u64,
     /// How many times slower than usual the disk is.
     pub slowness: u64,
     /// Whether the disk is full by injection.
@@ -61,6 +76,8 @@ pub struct Host {
     pub sync_failure_armed: bool,
     /// How many disk operations the next start gets before it ends, and whether power is lost with it.
     pub halt_in_start: Option<(u64, bool)>,
+    /// The next installation of a snapshot loses power after so many of its disk operations.
+    pub halt_in_install: Option<u64>,
     /// The next disk work that ends loses power instead, after so many of its operations.
     pub halt_in_work: Option<u64>,
 }
@@ -80,10 +97,18 @@ impl Host {
             durable: DurableLog::default(),
             interrupted: Vec::new(),
             rot: None,
+            troubles: Troubles::default(),
+            damaged: None,
+            image: None,
+            forgot: None,
+            lost_disks: Vec::new(),
+            gone: false,
+            stalled_until_us: 0,
             slowness: 1,
             full: false,
             sync_failure_armed: false,
             halt_in_start: None,
+            halt_in_install: None,
             halt_in_work: None,
         }
     }
@@ -99,7 +124,7 @@ impl Host {
         if let Some((operations, _)) = halt {
             self.files.halt_after(operations);
         }
-        let files: Arc<dyn Files> = Arc::new(self.files.clone());
+        let files: Arc<dyn Files> = Arc::new(Disk::new(self.files.clone(), self.troubles.clone()));
         let identity = Identity { cluster: config.cluster, node: config.node };
         Identity::load_or_create(&*files, &identity).map_err(|error| match error {
             IdentityError::Disk(error) => Stop::Disk(error.to_string()),
@@ -121,7 +146,9 @@ impl Host {
             OpenError::Disk(error) => Stop::Disk(error.to_string()),
             error => Stop::Broken(Broken::crash("log_opens", error.to_string())),
         })?;
+        let unsure = self.forgot.as_ref().is_some_and(|forgot| forgot.unsure);
         let (durable, survived) = match self.durable.recover(&self.interrupted, &recovered) {
+            _ if unsure => (DurableLog::adopt(&recovered), false),
             Err(_) if is_left_out("durable_log_survives") => (self.durable.clone(), false),
             kept => kept.map_err(|message| Stop::Broken(Broken::safety("durable_log_survives", message)))?,
         };
@@ -132,6 +159,7 @@ impl Host {
         let store_options = StoreOptions { cache_bytes: config.limits.store_cache_bytes };
         let store = Store::open(files, store_options).map_err(|error| match error {
             StoreError::Disk(error) => Stop::Disk(error.to_string()),
+            StoreError::Corrupt { file, reason } => Stop::Damaged { file, reason },
             error => Stop::Broken(Broken::crash("store_opens", error.to_string())),
         })?;
         for group in store.groups() {
@@ -142,8 +170,12 @@ impl Host {
             return Err(Stop::Disk("power is lost as recovery ends".into()));
         }
         let disk_free_bytes_min = config.limits.disk_free_bytes_min;
-        let node = Node::recover(self.clock.now(now_us), config, recovered, store)
-            .map_err(|error| Stop::Broken(Broken::crash("node_recovers", error.to_string())))?;
+        let node =
+            Node::recover(self.clock.now(now_us), config, recovered, store).map_err(|error| match error {
+                Fatal::Store(error) => store_stop(error),
+                error @ Fatal::Recover { .. } if unsure => Stop::Refused(error.to_string()),
+                error => Stop::Broken(Broken::crash("node_recovers", error.to_string())),
+            })?;
         self.process = Some(Process::new(node, wal, disk_free_bytes_min));
         Ok(())
     }
@@ -160,6 +192,8 @@ impl Host {
         }
         let mut dice = dice.fork();
         match power {
+            // Nothing of what it said to have synced is there.
+            true if self.troubles.lies() => self.files.crash(&mut || 0),
             true => self.files.crash(&mut || dice.next()),
             false => self.files.crash(&mut || 1),
         }
@@ -167,6 +201,8 @@ impl Host {
         self.paused = false;
         self.sync_failure_armed = false;
         self.halt_in_work = None;
+        self.halt_in_install = None;
+        self.troubles.on_stop();
     }
 
     /// The log's thread finishes the round in flight.

@@ -64,6 +64,7 @@ pub const FAMILIES: &[Family] = &[
         "damage",
         &[
             "corruption_is_refused",
+            "damage_is_not_taken_for_data",
             "corrupt_logs_stay_as_they_are",
             "good_logs_are_accepted",
             "damaged_frames_are_refused",

@@ -17,6 +17,7 @@ mod clock;
 pub mod constrain;
 mod counts;
 mod dice;
+mod disk;
 mod drive;
 mod durable;
 mod early;

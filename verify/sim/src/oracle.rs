@@ -383,6 +383,29 @@ impl Oracle {
         Ok(())
     }
 
+    /// The highest committed index of every group.
+    pub fn all_committed(&self) -> BTreeMap<GroupId, u64> {
+        // In order: the last of each group is the highest.
+        self.committed.keys().copied().collect()
+    }
+
+    /// What a log of which nothing is known turned out to hold was written once.
+    ///
+    /// # Errors
+    /// When an entry never was.
+    pub fn check_adopted(&self, node: NodeId, log: &DurableLog) -> Result<(), Broken> {
+        for (group, index, term, hash) in log.entries() {
+            let known = self.entries.get(&(group, index, term)).map(|(known, _)| *known);
+            let written = known.is_some_and(|known| known == hash);
+            if !written && !(known.is_none() && self.was_in_a_log(group, index, term)) {
+                let message =
+                    format!("node {node} group {group} has entry {index} of term {term} on its disk");
+                return Err(Broken::safety("damage_is_not_taken_for_data", message));
+            }
+        }
+        Ok(())
+    }
+
     /// Where a written value is, or was, in the logs: group, index and term.
     pub fn places(&self, value: &[u8]) -> &[(GroupId, u64, u64)] {
         self.values.get(&xxh3_64(value)).map(Vec::as_slice).unwrap_or_default()
@@ -424,7 +447,7 @@ impl Oracle {
 }
 
 fn holders(hosts: &[Host], group: GroupId, index: u64, term: u64) -> usize {
-    let holds = |host: &&Host| host.durable.holds(group, index, term);
+    let holds = |host: &&Host| host.held(group, index, term);
     hosts.iter().filter(holds).count()
 }
 

@@ -1,6 +1,9 @@
 //! One process: a node, with what the server's log and store threads do for it, in their order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+};
 
 use node::Node;
 use storage::{
@@ -71,8 +74,28 @@ pub enum Stop {
         /// The place named.
         offset: u64,
     },
+    /// The state store is damaged.
+    Damaged {
+        /// The file named.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// What is on the disk does not fit together.
+    Refused(String),
     /// It may not stop for this.
     Broken(Broken),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stop::Disk(reason) | Stop::Refused(reason) => f.write_str(reason),
+            Stop::Corrupt { file, offset } => write!(f, "{file} is corrupt at byte {offset}"),
+            Stop::Damaged { file, reason } => write!(f, "{file} is corrupt: {reason}"),
+            Stop::Broken(broken) => write!(f, "{}: {}", broken.invariant, broken.message),
+        }
+    }
 }
 
 impl Process {
@@ -230,9 +253,10 @@ impl Process {
     }
 }
 
-fn store_stop(error: StoreError) -> Stop {
+pub(crate) fn store_stop(error: StoreError) -> Stop {
     match error {
         StoreError::Disk(error) => Stop::Disk(error.to_string()),
+        StoreError::Corrupt { file, reason } => Stop::Damaged { file, reason },
         error => Stop::Broken(Broken::crash("store_works", error.to_string())),
     }
 }

@@ -289,6 +289,7 @@ impl World {
         let healed = !self.in_chaos();
         let group = self.watched_group(number);
         let (kind, node) = (self.watchers.dice.below(100), NodeId(self.watchers.dice.below(self.plan.nodes)));
+        let (unread, kind) = (self.load.unread, if self.load.compacting { 90 + kind % 4 } else { kind });
         let watcher = &mut self.watchers.all[number];
         let Some(stream) = watcher.stream else {
             let token = self.watchers.token();
@@ -307,6 +308,10 @@ impl World {
             }
             self.counts.add("watches_resumed", 1);
             return self.send_watch(stream.node, number, WatchInput::End);
+        }
+        if unread && stream.untaken > 0 {
+            self.counts.add("watches_unread", 1);
+            return;
         }
         if stream.boot.is_some() && stream.untaken > 0 && (healed || !watcher.lazy || kind < 30) {
             watcher.stream = Some(Stream { untaken: 0, ..stream });

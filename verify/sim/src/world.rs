@@ -14,7 +14,7 @@ use crate::{
     early::EarlyWrites,
     event::{Event, ProcessEvent, Queue, Recovery},
     failure::{Broken, Failure, Verdict},
-    faults::Injector,
+    faults::{Injector, load::Load},
     finale::Stage,
     host::Host,
     injection::{Injected, Numbers},
@@ -55,6 +55,8 @@ pub struct Options {
     pub until: Option<Until>,
     /// Look for the consequences of broken promises alone, not at the promises between nodes.
     pub outcomes_only: bool,
+    /// Members that forgot what they had acknowledged start at once, as nobody may let them.
+    pub forgetful_return_at_once: bool,
     /// Worlds that are allowed, one of these after the other by seed; none: any world.
     pub scenarios: Vec<Arc<Constraints>>,
     /// Invariants that are not judged, beside those that a scenario leaves out.
@@ -134,6 +136,8 @@ pub struct World {
     pub(crate) counts: Counts,
     pub(crate) trace: Trace,
     pub(crate) stage: Stage,
+    /// What loads there are beside the planned one.
+    pub(crate) load: Load,
     /// What faults come out of.
     pub(crate) injector: Injector,
     /// What experiments were told.
@@ -214,6 +218,7 @@ impl World {
             watched: BTreeMap::new(),
             watch_requests: BTreeMap::new(),
             oracle: Oracle::new(!options.outcomes_only, &plan),
+            load: Load::default(),
             injector: Injector::new(dice.fork()),
             options: options.clone(),
             dice,
@@ -335,7 +340,11 @@ impl World {
             Stage::Chaos if self.clients.have_work() => {
                 Some(self.clients.invoke_any(client, self.now_us, self.plan.nodes))
             }
-            _ => self.clients.invoke_task(client, self.now_us),
+            _ => {
+                let hosts = &self.hosts;
+                self.clients.tasks.retain(|task| !hosts[task.node.0 as usize].gone);
+                self.clients.invoke_task(client, self.now_us)
+            }
         };
         let Some(token) = token else {
             self.wake(client, 20 * MS);
@@ -381,7 +390,11 @@ impl World {
     }
 
     pub(crate) fn wake(&mut self, client: usize, mean_us: u64) {
+        if self.joins_storm(client) {
+            return;
+        }
         let usual = self.dice.delay_us(mean_us);
+        let usual = self.pause_us(usual);
         let delay = self.clients.holders.stands_still_us(client).unwrap_or(usual);
         self.queue.push(self.now_us + delay, Event::Wake(client));
     }
@@ -401,7 +414,11 @@ impl World {
     /// Starts a process on a machine, if none runs.
     pub(crate) fn start(&mut self, node: NodeId) -> Result<(), Broken> {
         let number = node.0 as usize;
-        if self.hosts[number].process.is_some() {
+        if self.hosts[number].process.is_some() || self.hosts[number].gone {
+            return Ok(());
+        }
+        if !self.may_start(node) {
+            self.start_later(node, 100 * MS);
             return Ok(());
         }
         let config = NodeConfig {
@@ -417,13 +434,15 @@ impl World {
         };
         let started = self.hosts[number].start(self.now_us, config, &mut self.counts);
         self.note(format_args!("node {node} starts: {started:?}"));
+        let damage = started.as_ref().is_err_and(|stop| self.is_of_damage(node, stop));
         let host = &mut self.hosts[number];
         match (started, host.rot.take()) {
             (Ok(()), None) => {
                 self.counts.add("starts", 1);
                 self.schedule(node, ProcessEvent::Tick, 0);
-                Ok(())
+                self.on_return(node)
             }
+            (Err(stop), None) if damage => self.on_damage(node, &stop),
             (Err(Stop::Corrupt { file, offset }), Some(rot)) if file == rot.file && offset <= rot.offset => {
                 if !rot.untouched(&host.files) {
                     return Err(Broken::safety(
@@ -448,12 +467,13 @@ impl World {
                 self.note(format_args!("node {node} does not start: {reason}"));
                 self.counts.add("starts_failed", 1);
                 let host = &mut self.hosts[number];
-                let power = host.halt_in_start.take().is_none_or(|(_, power)| power);
+                // A disk that lies is found out later, when a process has lived with it.
+                let power = host.halt_in_start.take().is_none_or(|(_, power)| power) && !host.troubles.lies();
                 host.stop(&mut self.dice, power, None);
                 self.start_later(node, 200 * MS);
                 Ok(())
             }
-            (Err(stop @ Stop::Corrupt { .. }), None) => {
+            (Err(stop @ (Stop::Corrupt { .. } | Stop::Damaged { .. } | Stop::Refused(_))), None) => {
                 Err(Broken::crash("good_logs_are_accepted", format!("node {node}: {stop:?}")))
             }
         }

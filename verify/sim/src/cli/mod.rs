@@ -89,6 +89,9 @@ struct Arguments {
     /// Look for the consequences of broken promises alone: what is checked between nodes is not.
     #[arg(long)]
     outcomes_only: bool,
+    /// Let members that forgot what they had acknowledged start at once, as nobody may: something is lost then.
+    #[arg(long)]
+    forgetful_return_at_once: bool,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -114,6 +117,7 @@ impl Arguments {
             left_out.leave_out(name)?;
         }
         Ok(Options {
+            forgetful_return_at_once: self.forgetful_return_at_once,
             keep_trace: self.trace.is_some(),
             untraced: false,
             until: self.until.clone(),

@@ -13,6 +13,10 @@ pub enum Family {
     Clock,
     /// Disks.
     Disk,
+    /// What a member remembers: see [`super::forget`].
+    Memory,
+    /// Nothing: it is a load, or a moment at which the cluster is busy.
+    Load,
 }
 
 macro_rules! kinds {
@@ -112,14 +116,48 @@ kinds! {
     ClockStrobe "clock_strobe" Clock,
     /// The monotonic clock goes faster or slower, as far as contracts allow for; the wall clock at another rate altogether.
     ClockDrift "clock_drift" Clock,
+    /// A read from the disk fails (EIO).
+    ReadError "read_error" Disk,
+    /// A write to the disk fails (EIO).
+    WriteError "write_error" Disk,
     /// A sync fails.
     SyncFailure "sync_failure" Disk,
     /// The disk is full for a while.
     DiskFull "disk_full" Disk,
     /// A byte of the log rots while the node is down.
     BitRot "bit_rot" Disk,
+    /// A byte of a value in the state store rots while the node is down.
+    StoreRot "store_rot" Disk,
+    /// A file is cut short while the node is down.
+    TruncatedFile "truncated_file" Disk,
     /// A disk is slow for a while.
     SlowDisk "slow_disk" Disk,
+    /// A disk does nothing for seconds; then it goes on.
+    StalledDisk "stalled_disk" Disk,
+    /// A disk says that it synced, and did not; then the power is lost.
+    LyingSync "lying_sync" Memory,
+    /// A write to the log lands elsewhere in its file.
+    MisdirectedWrite "misdirected_write" Memory,
+    /// The end of the log is gone as if it had never been written.
+    LostTail "lost_tail" Memory,
+    /// A disk goes back to an older image of itself.
+    StaleRestore "stale_restore" Memory,
+    /// A disk is lost as a whole: its machine with it, or it comes back empty.
+    DiskLoss "disk_loss" Memory,
+    /// A leader hands over, for want of room.
+    LeaderTransfer "leader_transfer" Load,
+    /// Power is lost while a snapshot is sent, received or installed.
+    SnapshotCrash "snapshot_crash" Load,
+    /// Everybody asks for compaction, clients hurry, and the store's jobs take long.
+    CompactionUnderLoad "compaction_under_load" Load,
+    /// Nearly all operations go to one key for a while.
+    HotKey "hot_key" Load,
+    /// Values are as long as the log takes them for a while.
+    HugeValue "huge_value" Load,
+    /// Clients reach nobody for a while; then all try again at the same moment.
+    RetryStorm "retry_storm" Load,
+    /// Watching clients take nothing of what they are told for a while.
+    SlowConsumer "slow_consumer" Load,
 }
 
 impl fmt::Display for FaultKind {

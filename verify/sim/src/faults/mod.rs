@@ -5,7 +5,9 @@
 
 mod clock;
 mod disk;
+pub(crate) mod forget;
 pub(crate) mod kinds;
+pub(crate) mod load;
 mod network;
 mod process;
 pub(crate) mod rot;
@@ -99,6 +101,8 @@ impl World {
             Family::Process => self.harm_process(kind, node),
             Family::Clock => self.harm_clock(kind, node),
             Family::Disk => self.harm_disk(kind, node),
+            Family::Memory => self.harm_memory(kind, node),
+            Family::Load => self.harm_by_load(kind, node),
         }
     }
 
@@ -126,6 +130,20 @@ impl World {
             Recovery::Undrift(node) => self.hosts[node.0 as usize].clock.undrift(self.now_us),
             Recovery::Prompt(node) => self.network.delay_to(node, 0),
             Recovery::Crash(node, until_us) => self.crash(node, until_us),
+            Recovery::Calm(kind) => self.calm(kind),
+            Recovery::Storm(cut) => {
+                for (client, node, lost) in cut {
+                    self.network.reconnect(client, node, lost);
+                }
+                self.break_storm();
+            }
+            Recovery::LosePower(node) => {
+                if self.in_chaos() {
+                    self.end_and_restart(node, End::Power);
+                }
+            }
+            Recovery::Expose(node) => self.expose(node),
+            Recovery::Restore(node) => self.restore_image(node),
             Recovery::Space(node) => {
                 let host = &mut self.hosts[node.0 as usize];
                 host.full = false;
@@ -144,12 +162,15 @@ impl World {
             host.full = false;
             host.files.set_capacity(None);
             host.slowness = 1;
+            host.stalled_until_us = 0;
             let (node, running) = (host.id, host.process.is_some());
             self.resume(node);
             if !running {
                 self.start_later(node, 50 * MS);
             }
         }
+        self.calm_all();
+        self.take_forgetful_away();
         self.begin_finale();
     }
 
@@ -158,7 +179,8 @@ impl World {
         let host = &self.hosts[node.0 as usize];
         match stop {
             Stop::Broken(broken) => return Err(broken),
-            Stop::Disk(_) if host.sync_failure_armed || host.full => {}
+            Stop::Disk(_) if host.sync_failure_armed || host.full || host.troubles.failed() => {}
+            stop if self.is_of_damage(node, &stop) => return self.on_damage(node, &stop),
             stop => return Err(Broken::crash("no_stop_without_cause", format!("node {node}: {stop:?}"))),
         }
         self.note(format_args!("node {node} stops: {stop:?}"));

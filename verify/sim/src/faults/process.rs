@@ -147,6 +147,7 @@ impl World {
             End::PowerInWrite(operations) => (true, Some(operations)),
         };
         let host = &mut self.hosts[node.0 as usize];
+        let forgets = (power && host.troubles.lies()) || host.troubles.misdirected();
         host.stop(&mut self.dice, power, halt_after);
         let (boot, held) = (host.boot, std::mem::take(&mut host.held));
         let asked =
@@ -164,6 +165,9 @@ impl World {
         for peer in (0..self.plan.nodes).map(NodeId).filter(|peer| *peer != node) {
             let delay = self.dice.delay_us(self.plan.network.latency_us);
             self.queue.push(self.now_us + delay, Event::PeerDown { node: peer, peer: node });
+        }
+        if forgets {
+            self.forget(node, true);
         }
         true
     }

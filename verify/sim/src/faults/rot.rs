@@ -4,6 +4,9 @@ use storage::{Files, MemFiles, wal::SEGMENT_HEADER_BYTES};
 
 use crate::dice::Dice;
 
+const STATE_FILE: &str = "state.redb";
+/// A run of so many bytes of filler is of a value.
+const FILLER: usize = 16;
 const FRAME_HEADER_BYTES: u64 = storage::wal::FRAME_HEADER_BYTES;
 
 /// Where a byte was changed.
@@ -54,6 +57,53 @@ impl Rot {
     pub fn repair(self, files: &MemFiles) {
         files.flip(&self.file, self.offset, self.mask);
     }
+}
+
+/// Zeroes the last frames of the newest segment, so that they look as if they had never been written.
+pub(super) fn lose_tail(files: &MemFiles, dice: &mut Dice) -> bool {
+    let Some((name, mut bytes)) = segments(files).pop() else { return false };
+    let frames = frames(&bytes);
+    let lost = dice.between(1, 8).min(frames.len().saturating_sub(1) as u64) as usize;
+    if lost == 0 {
+        return false;
+    }
+    let from = frames[frames.len() - lost].0 as usize;
+    bytes[from..].fill(0);
+    files.set_contents(&name, bytes);
+    true
+}
+
+/// The log's files, oldest first.
+fn segments(files: &MemFiles) -> Vec<(String, Vec<u8>)> {
+    let names = files.list().unwrap_or_default().into_iter();
+    let logs = names.filter(|name| name.ends_with(".log") && name.starts_with("wal-"));
+    logs.filter_map(|name| files.contents(&name).map(|bytes| (name, bytes))).collect()
+}
+
+/// Flips a bit in the middle of a value in the state store; `None` if there is no value of some length.
+pub(super) fn rot_store(files: &MemFiles, dice: &mut Dice) -> Option<String> {
+    let bytes = files.contents(STATE_FILE)?;
+    // The filler of clients' values: no page of the database has so many of these for another reason.
+    let places: Vec<usize> = (0..bytes.len().saturating_sub(FILLER)).step_by(FILLER / 2).collect();
+    let inside = |at: &&usize| bytes[**at..**at + FILLER].iter().all(|byte| *byte == b'.');
+    let values: Vec<usize> = places.iter().filter(inside).copied().collect();
+    if values.is_empty() {
+        return None;
+    }
+    let at = dice.pick(&values) + dice.below(FILLER as u64) as usize;
+    files.flip(STATE_FILE, at as u64, 1 << dice.below(8));
+    Some(STATE_FILE.into())
+}
+
+/// Cuts a file of the log, or the state store, short.
+pub(super) fn truncate(files: &MemFiles, dice: &mut Dice) -> Option<String> {
+    let mut names: Vec<String> = segments(files).into_iter().map(|(name, _)| name).collect();
+    names.push(STATE_FILE.into());
+    let name = names.swap_remove(dice.below(names.len() as u64) as usize);
+    let mut bytes = files.contents(&name).filter(|bytes| !bytes.is_empty())?;
+    bytes.truncate(dice.below(bytes.len() as u64) as usize);
+    files.set_contents(&name, bytes);
+    Some(name)
 }
 
 fn image(files: &MemFiles) -> Vec<(String, Option<Vec<u8>>)> {
