@@ -84,9 +84,6 @@ impl Saw {
             Hold::Write(token) => guarded(waiting, *token, None),
             Hold::Release => held.map(|(_, token)| release(token)),
         };
-        if *hold == Hold::Release {
-            self.held.remove(&client);
-        }
         if let Some(form) = form {
             add(&mut self.locks[waiting.keyspace], process, Kind::Invoke, now_us, form);
         }
@@ -122,7 +119,9 @@ impl Saw {
                 (Kind::Ok, guarded(waiting, *token, Some(*revision)).unwrap_or(asked))
             }
             (Hold::Write(_), ReplyBody::Outcome(Outcome::Fenced { .. })) => (Kind::Fail, asked),
+            // Until it is answered it may have to be asked for again.
             (Hold::Release, ReplyBody::Outcome(Outcome::Txn(TxnOutcome::Done { succeeded, .. }))) => {
+                self.held.remove(&waiting.client);
                 (if *succeeded { Kind::Ok } else { Kind::Fail }, asked)
             }
             _ => (Kind::Unknown, asked),
