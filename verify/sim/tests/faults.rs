@@ -12,6 +12,7 @@ fn only(kinds: &[&str]) -> Constraints {
         "about = \"one fault\"\n[cluster]\nnodes = [3, 5]\n[workload]\nvalue_bytes = [400]\n[network]\n\
          loss_per_mille = {{ from = 0, to = 0 }}\nduplicate_per_mille = {{ from = 0, to = 0 }}\n\
          reorder_per_mille = {{ from = 0, to = 0 }}\ncorrupt_per_mille = {{ from = 0, to = 0 }}\n\
+         [disk]\nlog_cache_kib = [4]\noverlay_kib = [8]\n\
          [faults]\nkinds = {kinds:?}\nevery_ms = {{ from = 100, to = 400 }}"
     );
     let scenario = scenario::parse("only", &text).unwrap_or_else(|problem| panic!("{problem}"));
@@ -19,7 +20,9 @@ fn only(kinds: &[&str]) -> Constraints {
 }
 
 fn counts_of(kind: &str, marks: &[&str]) -> Counts {
-    let cut = Cut { chaos_us_max: Some(3_000_000), ..Cut::default() };
+    // Snapshots are for those that were away.
+    let chaos_us = if kind == "snapshot_crash" { 8_000_000 } else { 3_000_000 };
+    let cut = Cut { chaos_us_max: Some(chaos_us), ..Cut::default() };
     let options = Options { scenarios: vec![Arc::new(only(&[kind]))], cut, ..Options::default() };
     let mut counts = Counts::default();
     for seed in 0..SEEDS {

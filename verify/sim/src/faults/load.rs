@@ -45,10 +45,12 @@ impl World {
                 self.later(200 * MS, Recovery::Space(leader));
             }
             FaultKind::SnapshotCrash => {
-                self.load.snapshot_crash = true;
+                if std::mem::replace(&mut self.load.snapshot_crash, true) {
+                    return false;
+                }
                 // Whoever is away for a while needs one.
                 self.end(node, End::Kill);
-                self.start_later(node, 2 * SECOND);
+                self.start_later(node, SECOND);
             }
             FaultKind::CompactionUnderLoad => {
                 self.load.compacting = true;
