@@ -245,7 +245,7 @@ async fn supervised(
     }
     let late = cluster.stop(true).await;
     let mut problems = hand.problems();
-    problems.extend(late.iter().map(|node| format!("node {node} did not stop within 15 s of SIGTERM")));
+    problems.extend(late.iter().map(|node| format!("node {node} did not stop within 60 s of SIGTERM")));
     let asks = "no node ends by itself, all start, and all stop when they are told to";
     verdicts.push(Verdict::of_findings("processes", asks, &problems));
     beside.shutdown().await;

@@ -256,7 +256,7 @@ impl Hand {
             }
             fault => {
                 if !node.take_down(fault == Fault::Restart).await {
-                    self.problem(format!("node {victim} did not stop within 15 s of SIGTERM and was killed"));
+                    self.problem(format!("node {victim} did not stop within 60 s of SIGTERM and was killed"));
                 }
                 self.rest(planned.lasts).await;
                 self.released(victim).await;
@@ -290,7 +290,7 @@ impl Hand {
         }
         for node in 0..nodes {
             if !self.cluster.nodes[node].take_down(true).await {
-                self.problem(format!("node {node} did not stop within 15 s of SIGTERM and was killed"));
+                self.problem(format!("node {node} did not stop within 60 s of SIGTERM and was killed"));
             }
             self.released(node).await;
             // The next one goes when this one has its place again, as an operator would do it.

@@ -1,7 +1,7 @@
 //! Sessions: each client carries what it has seen from node to node, as a token, and asks for answers as new as that,
 //! as new as a bound, or of any age. Every answer is recorded with its receipt. A client loses its session now and then,
-//! and begins another. Changes of unknown outcome are sent again under their idempotency key, each time as an
-//! operation of its own.
+//! and begins another. Some changes that were answered are sent again under their idempotency key, as an operation of its
+//! own. Those of unknown outcome are not: a judge could not tell which of the sendings was read.
 
 use std::net::SocketAddr;
 
@@ -16,8 +16,8 @@ use crate::{
 
 /// Of a thousand operations so many begin a new session.
 const LOST_PER_MILLE: u16 = 15;
-/// How often a change of unknown outcome is sent at most.
-const SENDS_MAX: usize = 3;
+/// How often a change is sent at most.
+const SENDS_MAX: usize = 2;
 
 /// A client of sessions.
 #[derive(Debug)]
@@ -93,7 +93,8 @@ impl Sessions {
             let node = self.client.any_node();
             let told =
                 self.one(node, Method::PUT, &path, once.as_deref(), value.clone(), op, changed_told).await;
-            if once.is_none() || !matches!(told, Told::Unknown(_)) {
+            let again = once.is_some() && self.client.dice.u8(0..100) < 30;
+            if !again || !matches!(told, Told::Written { .. }) {
                 return;
             }
         }
