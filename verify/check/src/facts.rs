@@ -122,7 +122,7 @@ impl<'a> Facts<'a> {
 fn told_of_change(op: &Op) -> Option<u64> {
     match op.answer()?.1 {
         Answer::Written { revision } | Answer::Deleted { revision, .. } => *revision,
-        Answer::Read { .. } => None,
+        Answer::Read { .. } | Answer::ReadMany { .. } => None,
     }
 }
 
@@ -141,9 +141,7 @@ impl<'a> Writers<'a> {
         // A repetition wrote nothing, unless what it repeats is not in the history.
         for repetition in [false, true] {
             for op in history.ops() {
-                let (Action::Write { key, value } | Action::Cas { key, value, .. }) = &op.action else {
-                    continue;
-                };
+                let (key, Some(value)) = (op.action.key(), op.action.value()) else { continue };
                 if !op.may_have_happened() || op.is_repetition() != repetition {
                     continue;
                 }
@@ -162,15 +160,18 @@ impl<'a> Writers<'a> {
             return Shown::Nothing;
         }
         match (&op.action, answer) {
+            // They are judged by other checkers.
+            (Action::ReadMany { .. } | Action::Final { .. }, _) => Shown::Nothing,
             (_, Answer::Read { value: None, .. }) => Shown::Absent,
             (Action::Read { key }, Answer::Read { value: Some(value), revision }) => {
                 self.wrote(key, value, *revision, end.position)
             }
-            (Action::Write { key, value } | Action::Cas { key, value, .. }, Answer::Written { revision })
-                if op.is_repetition() =>
-            {
-                self.wrote(key, value, *revision, end.position)
-            }
+            (
+                Action::Write { key, value }
+                | Action::Cas { key, value, .. }
+                | Action::CasValue { key, value, .. },
+                Answer::Written { revision },
+            ) if op.is_repetition() => self.wrote(key, value, *revision, end.position),
             (_, Answer::Deleted { existed: Some(false), .. }) => Shown::Absent,
             (_, Answer::Deleted { .. }) if op.is_repetition() => Shown::Nothing,
             _ => Shown::Version(op.id),
@@ -206,8 +207,6 @@ impl<'a> Writers<'a> {
 /// Whether an operation is a change that may be seen: it may have happened, and is no repetition.
 pub fn is_change(op: &Op) -> bool {
     let found_nothing = matches!(op.answer(), Some((_, Answer::Deleted { existed: Some(false), .. })));
-    !matches!(op.action, Action::Read { .. })
-        && op.may_have_happened()
-        && !found_nothing
-        && !op.is_repetition()
+    let changes = op.action.value().is_some() || matches!(op.action, Action::Delete { .. });
+    changes && op.may_have_happened() && !found_nothing && !op.is_repetition()
 }

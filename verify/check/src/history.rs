@@ -3,8 +3,7 @@
 //! Order is the order of recording: the recorder notes an invocation before it sends anything, and a
 //! completion after it has the answer. Times are for people; a judge looks at the order alone.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::receipt::Receipt;
 use crate::terms::{self, Terms};
@@ -42,16 +41,58 @@ pub enum Action {
         /// The value.
         value: String,
     },
+    /// Set a key if it holds a value.
+    CasValue {
+        /// The key.
+        key: String,
+        /// The value demanded; `None` demands that the key does not exist.
+        expected: Option<String>,
+        /// The value.
+        value: String,
+    },
+    /// The values of several keys at one moment.
+    ReadMany {
+        /// The keys: at least one, and none twice.
+        keys: Vec<String>,
+    },
+    /// What one replica holds of a key after everything has settled; see [`crate::converged`].
+    Final {
+        /// The replica.
+        node: String,
+        /// The key.
+        key: String,
+    },
 }
 
 impl Action {
-    /// The key concerned.
+    /// The key concerned; of a read of several, the first.
     pub fn key(&self) -> &str {
-        match self {
+        self.keys().next().unwrap_or_default()
+    }
+
+    /// All keys concerned.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let keys = match self {
             Action::Read { key }
             | Action::Write { key, .. }
             | Action::Delete { key }
-            | Action::Cas { key, .. } => key,
+            | Action::Cas { key, .. }
+            | Action::CasValue { key, .. }
+            | Action::Final { key, .. } => std::slice::from_ref(key),
+            Action::ReadMany { keys } => keys,
+        };
+        keys.iter().map(String::as_str)
+    }
+
+    /// The value that it sets, if it sets one.
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Action::Write { value, .. } | Action::Cas { value, .. } | Action::CasValue { value, .. } => {
+                Some(value)
+            }
+            Action::Read { .. } | Action::Delete { .. } | Action::ReadMany { .. } | Action::Final { .. } => {
+                None
+            }
         }
     }
 }
@@ -59,7 +100,7 @@ impl Action {
 /// What a client was told of an operation that took effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To a read.
+    /// To a read, or a final one.
     Read {
         /// The value; `None` when there is no such key.
         value: Option<String>,
@@ -78,6 +119,11 @@ pub enum Answer {
         /// The revision that the delete took, if told; only if there was such a key.
         revision: Option<u64>,
     },
+    /// To a read of several keys.
+    ReadMany {
+        /// The values, in the order of the keys asked for; `None` when there is no such key.
+        values: Vec<Option<String>>,
+    },
 }
 
 /// How an operation ended for its client.
@@ -90,6 +136,12 @@ pub enum Completion {
         /// For a compare-and-set refused by its condition: the key's revision at that moment, 0 when
         /// it did not exist. `None` when refused for another reason, or not told.
         current: Option<u64>,
+    },
+    /// A compare-and-set by value was refused by its condition: the key held another value. It never
+    /// takes effect.
+    Differs {
+        /// What the key held at that moment, if told; `Some(None)` when it did not exist.
+        current: Option<Option<String>>,
     },
     /// It may have taken effect, may yet at any later time, or never.
     Unknown,
@@ -135,7 +187,7 @@ impl Op {
 
     /// Whether it can have taken effect: it was not told that it never does.
     pub fn may_have_happened(&self) -> bool {
-        !matches!(self.completed, Some((_, Completion::Fail { .. })))
+        !matches!(self.completed, Some((_, Completion::Fail { .. } | Completion::Differs { .. })))
     }
 }
 
@@ -162,6 +214,9 @@ pub enum EventError {
         /// Time of this event.
         to_us: u64,
     },
+    /// Nobody can ask so.
+    #[error("{0}")]
+    Action(&'static str),
     /// The completion is none of this operation.
     #[error("{0}")]
     Completion(&'static str),
@@ -265,6 +320,7 @@ impl History {
         terms: Terms,
     ) -> Result<OpId, EventError> {
         terms::check(&terms, matches!(action, Action::Read { .. })).map_err(EventError::Terms)?;
+        check_action(&action).map_err(EventError::Action)?;
         let id = OpId(self.ops.len());
         let invoked = self.recorder.begin(process, time_us, id)?;
         self.ops.push(Op { id, process, action, terms, invoked, completed: None, receipt: None });
@@ -306,6 +362,19 @@ impl History {
     }
 }
 
+fn check_action(action: &Action) -> Result<(), &'static str> {
+    if let Action::ReadMany { keys } = action {
+        if keys.is_empty() {
+            return Err("a read of many keys names at least one");
+        }
+        let distinct: BTreeSet<&String> = keys.iter().collect();
+        if distinct.len() < keys.len() {
+            return Err("a read of many keys names none twice");
+        }
+    }
+    Ok(())
+}
+
 fn check_completion(action: &Action, completion: &Completion) -> Result<(), &'static str> {
     let revision = match (action, completion) {
         (_, Completion::Unknown) => None,
@@ -314,20 +383,34 @@ fn check_completion(action: &Action, completion: &Completion) -> Result<(), &'st
         (_, Completion::Fail { current: Some(_) }) => {
             return Err("only a cas fails with a current revision");
         }
-        (Action::Read { .. }, Completion::Ok(Answer::Read { value, revision })) => {
+        (Action::CasValue { expected, .. }, Completion::Differs { current }) => {
+            if current.as_ref() == Some(expected) {
+                return Err("a cas does not differ from a key that holds what it expected");
+            }
+            None
+        }
+        (_, Completion::Differs { .. }) => return Err("only a cas by value is refused by one"),
+        (Action::Read { .. } | Action::Final { .. }, Completion::Ok(Answer::Read { value, revision })) => {
             if value.is_none() && revision.is_some() {
                 return Err("a read without a value has no revision");
             }
             *revision
         }
-        (Action::Write { .. } | Action::Cas { .. }, Completion::Ok(Answer::Written { revision })) => {
-            *revision
-        }
+        (
+            Action::Write { .. } | Action::Cas { .. } | Action::CasValue { .. },
+            Completion::Ok(Answer::Written { revision }),
+        ) => *revision,
         (Action::Delete { .. }, Completion::Ok(Answer::Deleted { existed, revision })) => {
             if revision.is_some() && *existed != Some(true) {
                 return Err("only a delete of a key that existed has a revision");
             }
             *revision
+        }
+        (Action::ReadMany { keys }, Completion::Ok(Answer::ReadMany { values })) => {
+            if keys.len() != values.len() {
+                return Err("a read of many keys has as many values as keys");
+            }
+            None
         }
         (_, Completion::Ok(_)) => return Err("the answer is to another kind of operation"),
     };
@@ -335,71 +418,4 @@ fn check_completion(action: &Action, completion: &Completion) -> Result<(), &'st
         return Err("nothing has revision 0");
     }
     Ok(())
-}
-
-/// As a person would say it: who did what, when, and was told what.
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {}", self.process)?;
-        if let Some(session) = &self.terms.session {
-            write!(f, " in session {session:?}")?;
-        }
-        f.write_str(": ")?;
-        match &self.action {
-            Action::Read { key } => write_read(f, key, &self.terms)?,
-            Action::Write { key, value } => write!(f, "write {key:?} = {value:?}")?,
-            Action::Delete { key } => write!(f, "delete {key:?}")?,
-            Action::Cas { key, expected_revision: 0, value } => {
-                write!(f, "cas {key:?} from absent to {value:?}")?;
-            }
-            Action::Cas { key, expected_revision, value } => {
-                write!(f, "cas {key:?} from revision {expected_revision} to {value:?}")?;
-            }
-        }
-        f.write_str(" -> ")?;
-        let Some((completed, completion)) = &self.completed else {
-            return write!(f, "never answered [{} us ..]", self.invoked.time_us);
-        };
-        match completion {
-            Completion::Ok(Answer::Read { value: None, .. }) => f.write_str("absent")?,
-            Completion::Ok(Answer::Read { value: Some(value), revision }) => {
-                write!(f, "{value:?}")?;
-                write_revision(f, *revision)?;
-            }
-            Completion::Ok(Answer::Written { revision }) => {
-                f.write_str("done")?;
-                write_revision(f, *revision)?;
-            }
-            Completion::Ok(Answer::Deleted { existed: Some(false), .. }) => {
-                f.write_str("was absent")?;
-            }
-            Completion::Ok(Answer::Deleted { revision, .. }) => {
-                f.write_str("deleted")?;
-                write_revision(f, *revision)?;
-            }
-            Completion::Fail { current: None } => f.write_str("failed")?,
-            Completion::Fail { current: Some(0) } => f.write_str("conflict, absent")?,
-            Completion::Fail { current: Some(current) } => {
-                write!(f, "conflict, at revision {current}")?;
-            }
-            Completion::Unknown => f.write_str("unknown")?,
-        }
-        if self.is_repetition() {
-            f.write_str(", a repetition")?;
-        }
-        write!(f, " [{} us .. {} us]", self.invoked.time_us, completed.time_us)
-    }
-}
-
-fn write_read(f: &mut fmt::Formatter<'_>, key: &str, terms: &Terms) -> fmt::Result {
-    match (terms.level, terms.bound_ms) {
-        (None, _) => {}
-        (Some(level), None) => write!(f, "{level} ")?,
-        (Some(level), Some(bound_ms)) => write!(f, "{level}({bound_ms} ms) ")?,
-    }
-    write!(f, "read {key:?}")
-}
-
-fn write_revision(f: &mut fmt::Formatter<'_>, revision: Option<u64>) -> fmt::Result {
-    revision.map_or(Ok(()), |revision| write!(f, " at revision {revision}"))
 }

@@ -3,24 +3,24 @@
 use std::fmt;
 
 use crate::arrows::Arrow;
+use crate::converged::{ConvergedVerdict, check_converged};
 use crate::delivery::check_delivery;
 use crate::effects::check_effects;
-use crate::history::OpId;
-use crate::linearizable::{Verdict, check_linearizable};
+use crate::history::{Action, History, OpId};
+use crate::linearizable::{Verdict, check_linearizable, check_linearizable_map};
 use crate::locks::{check_fencing, check_locks};
 use crate::on_terms::{self, CLOCK_SLACK_MS};
 use crate::recorded::Recorded;
 use crate::revisions::{RevisionViolation, check_revisions};
 use crate::transactions::{Isolation, TransactionVerdict, check_transactions};
 
-/// How many operations before the one that cannot be explained are shown.
-const SHOWN_MAX: usize = 6;
-
 /// A checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checker {
     /// Single operations have an order that explains them, and respects which ended before which began.
     Linearizable,
+    /// The same, where what was read of several keys was there at one moment.
+    LinearizableMap,
     /// The revisions of changes order them.
     Revisions,
     /// Every session sees what it has to.
@@ -37,6 +37,8 @@ pub enum Checker {
     ReadCommitted,
     /// Each transaction read at one moment, and wrote at another.
     SnapshotIsolation,
+    /// In the end all replicas hold the same, and it is what clients did.
+    Converged,
     /// Transactions have an order that explains them.
     Serializable,
     /// One that also respects which ended before which began.
@@ -53,9 +55,11 @@ pub enum Checker {
 
 impl Checker {
     /// All.
-    pub const ALL: [Checker; 15] = [
+    pub const ALL: [Checker; 17] = [
         Checker::Linearizable,
+        Checker::LinearizableMap,
         Checker::Revisions,
+        Checker::Converged,
         Checker::Sessions,
         Checker::Causal,
         Checker::CausalConvergent,
@@ -75,6 +79,7 @@ impl Checker {
     pub fn name(self) -> &'static str {
         match self {
             Checker::Linearizable => "linearizable",
+            Checker::LinearizableMap => "linearizable-map",
             Checker::Revisions => "revisions",
             Checker::Sessions => "session",
             Checker::Causal => "causal",
@@ -83,6 +88,7 @@ impl Checker {
             Checker::Receipts => "receipts",
             Checker::ReadCommitted => "read-committed",
             Checker::SnapshotIsolation => "snapshot-isolation",
+            Checker::Converged => "converged",
             Checker::Serializable => "serializable",
             Checker::StrictSerializable => "strict-serializable",
             Checker::Locks => "locks",
@@ -96,7 +102,9 @@ impl Checker {
     pub fn judges(self) -> &'static str {
         match self {
             Checker::Linearizable
+            | Checker::LinearizableMap
             | Checker::Revisions
+            | Checker::Converged
             | Checker::Sessions
             | Checker::Causal
             | Checker::CausalConvergent
@@ -116,6 +124,8 @@ impl Checker {
     pub fn about(self) -> &'static str {
         match self {
             Checker::Linearizable => "single operations on a key have one order, which respects real time",
+            Checker::LinearizableMap => "the same, and several keys read at once were so at one moment",
+            Checker::Converged => "in the end all replicas hold the same: nothing is lost or invented",
             Checker::Revisions => "no two changes share a revision, and a later change has a greater one",
             Checker::Sessions => {
                 "sessions read their writes, never go back, and pass on what they wrote and read"
@@ -153,6 +163,9 @@ impl Checker {
                 Checker::Bounded,
                 Checker::Receipts,
             ],
+            Recorded::Operations(history) if has_finals(history) => {
+                &[Checker::Linearizable, Checker::Revisions, Checker::Converged]
+            }
             Recorded::Operations(_) => &[Checker::Linearizable, Checker::Revisions],
             Recorded::Transactions(_) => &[Checker::Serializable],
             Recorded::Locks(_) => &[Checker::Locks, Checker::Fencing],
@@ -207,7 +220,13 @@ pub fn judge(recorded: &Recorded, checker: Checker, budget: u64) -> Judgement {
 /// As [`judge`]; an answer may be older than it may be by so much, for clocks that run differently.
 pub fn judge_with(recorded: &Recorded, checker: Checker, budget: u64, clock_slack_ms: u64) -> Judgement {
     match (recorded, checker) {
-        (Recorded::Operations(history), Checker::Linearizable) => linearizable(history, budget),
+        (Recorded::Operations(history), Checker::Linearizable) => {
+            linearizable(check_linearizable(history, budget))
+        }
+        (Recorded::Operations(history), Checker::LinearizableMap) => {
+            linearizable(check_linearizable_map(history, budget))
+        }
+        (Recorded::Operations(history), Checker::Converged) => converged(check_converged(history)),
         (Recorded::Operations(history), Checker::Revisions) => match check_revisions(history) {
             Ok(()) => Judgement::Valid,
             Err(violation) => Judgement::Invalid(revisions(&violation)),
@@ -249,22 +268,35 @@ fn isolation(checker: Checker) -> Option<Isolation> {
     }
 }
 
-fn linearizable(history: &crate::History, budget: u64) -> Judgement {
-    match check_linearizable(history, budget) {
+fn has_finals(history: &History) -> bool {
+    history.ops().iter().any(|op| matches!(op.action, Action::Final { .. }))
+}
+
+fn converged(verdict: ConvergedVerdict) -> Judgement {
+    match verdict {
+        ConvergedVerdict::Valid => Judgement::Valid,
+        ConvergedVerdict::Unknown { reason } => Judgement::Unknown { reason },
+        ConvergedVerdict::Invalid(found) => Judgement::Invalid(Counterexample {
+            anomaly: found.anomaly.to_owned(),
+            explanation: found.explanation,
+            shown: found.shown,
+            culprits: found.finals,
+            arrows: Vec::new(),
+        }),
+    }
+}
+
+fn linearizable(verdict: Verdict) -> Judgement {
+    match verdict {
         Verdict::Valid => Judgement::Valid,
         Verdict::Unknown { reason } => Judgement::Unknown { reason },
-        Verdict::Invalid(violation) => {
-            let from = violation.linearized.len().saturating_sub(SHOWN_MAX);
-            let mut shown = violation.linearized[from..].to_vec();
-            shown.push(violation.culprit);
-            Judgement::Invalid(Counterexample {
-                anomaly: "not-linearizable".to_owned(),
-                explanation: violation.explanation,
-                shown,
-                culprits: vec![violation.culprit],
-                arrows: Vec::new(),
-            })
-        }
+        Verdict::Invalid(violation) => Judgement::Invalid(Counterexample {
+            anomaly: "not-linearizable".to_owned(),
+            explanation: violation.explanation,
+            shown: violation.shown,
+            culprits: vec![violation.culprit],
+            arrows: Vec::new(),
+        }),
     }
 }
 

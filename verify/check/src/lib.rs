@@ -12,14 +12,18 @@ pub mod delivery;
 pub mod effects;
 mod explain;
 mod facts;
+mod fields;
+mod frontier;
 pub mod history;
 pub mod json_lines;
 mod judge;
 pub mod ledger;
+mod limits;
 pub mod linearizable;
 pub mod locks;
 mod on_terms;
 mod prepare;
+mod problem;
 pub mod receipt;
 pub mod receipts;
 mod recorded;
@@ -27,22 +31,33 @@ mod register;
 pub mod revisions;
 mod search;
 pub mod sessions;
+mod shrink;
 pub mod staleness;
 mod strong;
 pub mod terms;
 mod timeline;
 pub mod transactions;
+mod values;
+mod words;
+
+// Tests in here and from outside draw the same histories.
+#[cfg(test)]
+extern crate self as check;
+#[cfg(test)]
+#[path = "../tests/runs/mod.rs"]
+mod runs;
 
 pub use arrows::Arrow;
 pub use causal::{Agreement, CausalVerdict, CausalViolation, check_causal};
-pub use converged::{FinalValue, check_converged};
+pub use converged::{ConvergedVerdict, Divergence, check_converged};
 pub use delivery::{DeliveryHistory, LogForm, Semantics, check_delivery};
 pub use effects::{EffectForm, EffectHistory, check_effects};
 pub use history::{Action, Answer, Completion, History, Op, OpId};
 pub use json_lines::ParseError;
 pub use judge::{Checker, Counterexample, Judgement, judge, judge_with};
 pub use ledger::{Kind, Ledger};
-pub use linearizable::{BUDGET_DEFAULT, Verdict, Violation, check_linearizable};
+pub use limits::MEMORY_BYTES_MAX;
+pub use linearizable::{BUDGET_DEFAULT, Verdict, Violation, check_linearizable, check_linearizable_map};
 pub use locks::{LockForm, LockHistory, check_fencing, check_locks};
 pub use on_terms::{CLOCK_SLACK_MS, judge as judge_on_terms};
 pub use receipt::Receipt;

@@ -1,4 +1,4 @@
-//! From one key's operations to a search problem that is as small as it can soundly be.
+//! From the operations of one key, or of several that were read together, to a search problem that is as small as it can soundly be.
 //!
 //! The trouble is operations with an unknown outcome: each may take effect at any later moment or
 //! never, so a search that tries them one by one grows exponentially with their number. Four steps
@@ -7,204 +7,196 @@
 //! 1. **What was seen, happened.** If exactly one operation could have written a value and somebody
 //!    read that value, the operation took effect, and before the first such read ended. It becomes a
 //!    certain operation, at the revision that the read told. Most unknown writes that matter go here.
-//! 2. **Unread values are one value.** Nothing tells apart two values that nobody read.
+//! 2. **Unread values are one value.** Nothing tells apart two values that nobody read or asked for.
 //! 3. **Unknown operations with the same effect are one class.** None has an end, so what is available
 //!    once stays available: a search may always take the earliest of a class, and need only count how
 //!    many it took.
 //! 4. **What cannot help is dropped.** Taking a ghost (an unknown operation) only serves to make some
-//!    other operation possible. An unread value is noticed only by a delete that found a key, or by a
-//!    revision that somebody saw and that is of no known change. If the history has neither, unread
-//!    writes and creations are dropped. A cas from a revision finds its key present and leaves it so:
-//!    only such a loose revision can tell. A delete is noticed only by who found the key absent, or
-//!    made possible a ghost creation.
+//!    other operation possible. An unread value is noticed only by a delete that found a key, by a
+//!    compare-and-set that found another value than it expected, or by a revision that somebody saw and
+//!    that is of no known change. If the history has none of them, unread writes and creations are
+//!    dropped. A cas from a revision finds its key present and leaves it so: only such a loose revision
+//!    can tell. A delete is noticed only by who found the key absent, or found another value, or made
+//!    possible a ghost creation.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{Action, Answer, Completion, Op, OpId};
-use crate::register::{Step, UNREAD, ValueId};
+use crate::history::{Action, Answer, Completion, Op};
+use crate::problem::{Certain, Ghosts, KeyFacts, KeyIndex, Problem, ValueUse};
+use crate::register::{ABSENT, Revisions, Step, UNREAD, ValueId};
+use crate::values::Values;
 
-/// An operation that took effect within an interval.
-#[derive(Clone, Copy, Debug)]
-pub struct Certain {
-    pub op: OpId,
-    pub step: Step,
-    /// Position of its invocation.
-    pub from: usize,
-    /// Position before which it took effect.
-    pub until: usize,
-}
-
-/// Operations with unknown outcome and the same effect.
-#[derive(Clone, Debug)]
-pub struct Ghosts {
-    pub step: Step,
-    /// Position of the invocation, and which; ascending.
-    pub ops: Vec<(usize, OpId)>,
-}
-
-/// What is to be searched.
-#[derive(Clone, Debug)]
-pub struct Problem {
-    /// Ascending in `from`.
-    pub certain: Vec<Certain>,
-    pub ghosts: Vec<Ghosts>,
-    /// Revisions known to be of a certain change.
-    pub claimed: HashSet<u64>,
-    /// Whether somebody saw a revision that is of no certain change.
-    pub loose_revisions: bool,
-    /// By value: whether one operation alone could have written it.
-    pub written_once: Vec<bool>,
-    /// By value: how many reads saw it.
-    pub reads: Vec<u32>,
-    /// Certain changes of known revision, ascending in it: they can happen in no other order.
-    pub by_revision: Vec<usize>,
-}
-
-/// What the history tells of one value.
-#[derive(Clone, Copy, Default)]
-struct ValueFacts {
-    writers: u32,
-    reads: u32,
-    /// Where the first read that saw it ended.
-    seen_until: usize,
-    revision: Option<u64>,
-}
-
-struct Values<'a> {
-    ids: HashMap<&'a str, ValueId>,
-    facts: Vec<ValueFacts>,
-}
-
-impl<'a> Values<'a> {
-    fn of(ops: &[&'a Op]) -> Values<'a> {
-        // Numbers 0 and 1 are ABSENT and UNREAD.
-        let mut values = Values { ids: HashMap::new(), facts: vec![ValueFacts::default(); 2] };
-        for op in ops {
-            match (&op.action, &op.completed) {
-                (_, Some((_, Completion::Fail { .. }))) => {}
-                (Action::Write { value, .. } | Action::Cas { value, .. }, _) => {
-                    values.entry(value).writers += 1;
-                }
-                (_, Some((end, Completion::Ok(Answer::Read { value: Some(value), revision })))) => {
-                    let facts = values.entry(value);
-                    let earlier = if facts.reads == 0 { usize::MAX } else { facts.seen_until };
-                    facts.seen_until = earlier.min(end.position);
-                    facts.reads += 1;
-                    facts.revision = facts.revision.or(*revision);
-                }
-                _ => {}
-            }
-        }
-        values
-    }
-
-    fn entry(&mut self, value: &'a str) -> &mut ValueFacts {
-        let next = self.facts.len();
-        let id = *self.ids.entry(value).or_insert(next as ValueId);
-        if id as usize == next {
-            self.facts.push(ValueFacts::default());
-        }
-        &mut self.facts[id as usize]
-    }
-
-    /// The value's number, [`UNREAD`] if nobody read it, and what is known of it.
-    fn written(&self, value: &str) -> (ValueId, ValueFacts) {
-        let id = self.ids[value];
-        let facts = self.facts[id as usize];
-        (if facts.reads == 0 { UNREAD } else { id }, facts)
-    }
-}
-
-/// Prepares the operations of one key.
-pub fn prepare(ops: &[&Op]) -> Problem {
-    let values = Values::of(ops);
+/// Prepares the operations of `keys`. Of a read of many keys the others are left out.
+pub fn prepare(keys: &[&str], ops: &[&Op]) -> Problem {
+    let values: Vec<Values<'_>> = keys
+        .iter()
+        .map(|key| {
+            let concerned = |op: &&&Op| keys.len() == 1 || op.action.keys().any(|other| other == *key);
+            Values::of(key, &ops.iter().filter(concerned).copied().collect::<Vec<_>>())
+        })
+        .collect();
     let mut certain = Vec::new();
-    let mut ghosts: BTreeMap<(u8, u64, ValueId), Ghosts> = BTreeMap::new();
+    let mut ghosts: BTreeMap<(KeyIndex, u8, u64, ValueId), Ghosts> = BTreeMap::new();
     for op in ops {
         let from = op.invoked.position;
-        match interpret(op, &values) {
-            Meaning::Nothing => {}
-            Meaning::Certain(step, until) => {
-                certain.push(Certain { op: op.id, step, from, until });
+        match interpret(op, keys, &values) {
+            None => {}
+            Some(Meaning::Certain(mut parts, until)) => {
+                let (key, step) = parts.remove(0);
+                certain.push(Certain { op: op.id, key, step, also: parts.into(), from, until });
             }
-            Meaning::Ghost(step) => {
+            Some(Meaning::Ghost(key, step)) => {
                 let class = match step {
-                    Step::Write { value, .. } => (0, 0, value),
-                    Step::Cas { expected, value, .. } => (1, expected, value),
-                    _ => (2, 0, 0),
+                    Step::Write { value, .. } => (key, 0, 0, value),
+                    Step::Cas { expected, value, .. } => (key, 1, expected, value),
+                    Step::CasValue { expected, value, .. } => (key, 2, expected.into(), value),
+                    _ => (key, 3, 0, 0),
                 };
-                let class = ghosts.entry(class).or_insert(Ghosts { step, ops: Vec::new() });
+                let class = ghosts.entry(class).or_insert(Ghosts { key, step, ops: Vec::new() });
                 class.ops.push((from, op.id));
             }
         }
     }
     certain.sort_by_key(|op| op.from);
 
-    let claimed: HashSet<u64> = certain.iter().filter_map(|op| op.step.taken()).collect();
-    let steps = || certain.iter().map(|op| op.step).chain(ghosts.values().map(|class| class.step));
-    let loose_revisions = steps().filter_map(Step::seen).any(|seen| !claimed.contains(&seen));
-    let ghosts = useful(ghosts.into_values().collect(), &certain, loose_revisions);
+    let ghosts: Vec<Ghosts> = ghosts.into_values().collect();
+    let mut keys: Vec<KeyFacts> =
+        (0..keys.len()).map(|key| key_facts(key, &values[key], &certain, &ghosts)).collect();
+    let ghosts = useful(ghosts, &keys, &certain);
+    note_values(&mut keys, &certain, &ghosts);
+    let mut leaving: HashMap<(KeyIndex, ValueId), Vec<usize>> = HashMap::new();
+    for (class, ghosts) in ghosts.iter().enumerate() {
+        let value = ghosts.step.leaves().expect("a ghost is a change");
+        leaving.entry((ghosts.key, value)).or_default().push(class);
+    }
+    Problem { keys, certain, ghosts, leaving }
+}
 
-    let mut by_revision: Vec<usize> =
-        (0..certain.len()).filter(|&i| certain[i].step.taken().is_some()).collect();
+fn key_facts(key: KeyIndex, values: &Values<'_>, certain: &[Certain], ghosts: &[Ghosts]) -> KeyFacts {
+    let changes =
+        || (0..certain.len()).filter(|&i| certain[i].key == key && certain[i].step.taken().is_some());
+    let mut by_revision: Vec<usize> = changes().collect();
     by_revision.sort_by_key(|&i| certain[i].step.taken());
-    Problem {
-        certain,
-        ghosts,
-        claimed,
+    let claimed = changes().filter_map(|i| certain[i].step.taken()).collect();
+    let mut revisions = Revisions { named: !by_revision.is_empty(), claimed };
+
+    let of_ghosts = ghosts.iter().filter(|class| class.key == key).map(|class| class.step);
+    let steps: Vec<Step> = parts(certain, key).chain(of_ghosts).collect();
+    revisions.named |= steps.iter().any(|step| step.seen().is_some());
+    let loose_revisions =
+        steps.iter().filter_map(|step| step.seen()).any(|seen| !revisions.claimed.contains(&seen));
+    let differences = steps.iter().any(|step| matches!(step, Step::Differs { current: None, .. }));
+    let presence = steps.iter().any(|step| step.excludes() == Some(ABSENT));
+    let once = |(value, facts): (usize, &crate::values::ValueFacts)| ValueUse {
+        once: if value == ABSENT as usize { !values.removed } else { facts.writers == 1 },
+        needs: 0,
+        needed_from: 0,
+        named_until: 0,
+    };
+    KeyFacts {
+        revisions,
         loose_revisions,
-        written_once: values.facts.iter().map(|facts| facts.writers == 1).collect(),
-        reads: values.facts.iter().map(|facts| facts.reads).collect(),
         by_revision,
+        values: values.facts.iter().enumerate().map(|(value, facts)| once((value, facts))).collect(),
+        unread_matters: presence || differences || loose_revisions,
+        differences,
+    }
+}
+
+fn parts(certain: &[Certain], key: KeyIndex) -> impl Iterator<Item = Step> {
+    certain.iter().flat_map(Certain::parts).filter(move |(of, _)| *of == key).map(|(_, step)| step)
+}
+
+/// Notes who needs and names which value.
+fn note_values(keys: &mut [KeyFacts], certain: &[Certain], ghosts: &[Ghosts]) {
+    for op in certain {
+        for (key, step) in op.parts() {
+            if let Some(value) = step.needs() {
+                let uses = &mut keys[key].values[value as usize];
+                uses.needs += 1;
+                uses.needed_from = uses.needed_from.max(op.from);
+            }
+            for value in step.needs().into_iter().chain(step.excludes()) {
+                let uses = &mut keys[key].values[value as usize];
+                uses.named_until = uses.named_until.max(op.until);
+            }
+        }
+    }
+    for class in ghosts {
+        if let Some(value) = class.step.needs() {
+            keys[class.key].values[value as usize].named_until = usize::MAX;
+        }
     }
 }
 
 enum Meaning {
-    /// It neither changed nor tells anything.
-    Nothing,
     /// It took effect, before the position.
-    Certain(Step, usize),
+    Certain(Vec<(KeyIndex, Step)>, usize),
     /// It may take effect.
-    Ghost(Step),
+    Ghost(KeyIndex, Step),
 }
 
-fn interpret(op: &Op, values: &Values<'_>) -> Meaning {
+/// What an operation means; `None` if it neither changed nor tells anything.
+fn interpret(op: &Op, keys: &[&str], values: &[Values<'_>]) -> Option<Meaning> {
     let unknown = (usize::MAX, &Completion::Unknown);
     let (until, completion) =
         op.completed.as_ref().map_or(unknown, |(moment, completion)| (moment.position, completion));
-    let written = |told: Option<u64>, value: &str, step: &dyn Fn(ValueId, Option<u64>) -> Step| {
+    let find = |key: &str| keys.iter().position(|of| *of == key);
+    let key = match (&op.action, completion) {
+        (Action::ReadMany { keys: read }, Completion::Ok(Answer::ReadMany { values: told })) => {
+            let parts = read.iter().zip(told).filter_map(|(read, value)| {
+                let key = find(read)?;
+                Some((key, Step::Read { value: values[key].named(value.as_deref()), revision: None }))
+            });
+            return Some(Meaning::Certain(parts.collect(), until));
+        }
+        (Action::ReadMany { .. } | Action::Final { .. }, _) => return None,
+        (action, _) => find(action.key())?,
+    };
+    let values = &values[key];
+    let certain = |step| Some(Meaning::Certain(vec![(key, step)], until));
+    let written = |value: &str, step: &dyn Fn(ValueId, Option<u64>) -> Step| {
         let (value, facts) = values.written(value);
-        let seen = facts.writers == 1 && facts.reads > 0;
-        let revision = told.or(facts.revision.filter(|_| seen));
+        let revision = told(completion).or(facts.revision.filter(|_| facts.is_sure()));
         match completion {
-            Completion::Unknown if seen => Meaning::Certain(step(value, revision), facts.seen_until),
-            Completion::Unknown => Meaning::Ghost(step(value, None)),
-            _ => Meaning::Certain(step(value, revision), until),
+            Completion::Unknown if facts.is_sure() => {
+                Some(Meaning::Certain(vec![(key, step(value, revision))], facts.seen_until))
+            }
+            Completion::Unknown => Some(Meaning::Ghost(key, step(value, None))),
+            _ => certain(step(value, revision)),
         }
     };
     match (&op.action, completion) {
         (Action::Cas { expected_revision, .. }, Completion::Fail { current: Some(current) }) => {
-            let step = Step::Conflict { expected: *expected_revision, current: *current };
-            Meaning::Certain(step, until)
+            certain(Step::Conflict { expected: *expected_revision, current: *current })
         }
-        (_, Completion::Fail { .. }) | (Action::Read { .. }, Completion::Unknown) => Meaning::Nothing,
+        (Action::CasValue { expected, .. }, Completion::Differs { current }) => {
+            let current = current.as_ref().map(|current| values.named(current.as_deref()));
+            certain(Step::Differs { expected: values.named(expected.as_deref()), current })
+        }
+        (_, Completion::Fail { .. }) | (Action::Read { .. }, Completion::Unknown) => None,
         (Action::Read { .. }, Completion::Ok(Answer::Read { value, revision })) => {
-            let value = value.as_deref().map_or(crate::register::ABSENT, |value| values.ids[value]);
-            Meaning::Certain(Step::Read { value, revision: *revision }, until)
+            certain(Step::Read { value: values.named(value.as_deref()), revision: *revision })
         }
         (Action::Delete { .. }, Completion::Ok(Answer::Deleted { existed, revision })) => {
-            let step = Step::Delete { existed: *existed, revision: *revision };
-            Meaning::Certain(step, until)
+            certain(Step::Delete { existed: *existed, revision: *revision })
         }
-        (Action::Delete { .. }, _) => Meaning::Ghost(Step::Delete { existed: None, revision: None }),
-        (Action::Write { value, .. }, completion) => {
-            written(told(completion), value, &|value, revision| Step::Write { value, revision })
+        (Action::Delete { .. }, _) => {
+            Some(Meaning::Ghost(key, Step::Delete { existed: None, revision: None }))
         }
-        (Action::Cas { expected_revision, value, .. }, completion) => {
-            let expected = *expected_revision;
-            written(told(completion), value, &|value, revision| Step::Cas { expected, value, revision })
+        (Action::Write { value, .. }, _) => {
+            written(value, &|value, revision| Step::Write { value, revision })
         }
-        (Action::Read { .. }, Completion::Ok(_)) => unreachable!("a history holds fitting answers only"),
+        (Action::Cas { expected_revision: expected, value, .. }, _) => {
+            written(value, &|value, revision| Step::Cas { expected: *expected, value, revision })
+        }
+        (Action::CasValue { expected, value, .. }, _) => {
+            let expected = values.named(expected.as_deref());
+            written(value, &|value, revision| Step::CasValue { expected, value, revision })
+        }
+        (Action::Read { .. } | Action::ReadMany { .. } | Action::Final { .. }, _) => {
+            unreachable!("a history holds fitting answers only")
+        }
     }
 }
 
@@ -216,23 +208,27 @@ fn told(completion: &Completion) -> Option<u64> {
 }
 
 /// Step 4 of the module's argument.
-fn useful(classes: Vec<Ghosts>, certain: &[Certain], loose_revisions: bool) -> Vec<Ghosts> {
-    let presence = certain.iter().any(|op| op.step.needs_presence());
-    let absence = certain.iter().any(|op| op.step.needs_absence());
-    let (deletes, writes): (Vec<_>, Vec<_>) =
+fn useful(classes: Vec<Ghosts>, keys: &[KeyFacts], certain: &[Certain]) -> Vec<Ghosts> {
+    let (deletes, mut kept): (Vec<_>, Vec<_>) =
         classes.into_iter().partition(|class| matches!(class.step, Step::Delete { .. }));
-    let mut kept: Vec<Ghosts> = writes
-        .into_iter()
-        .filter(|class| match class.step {
+    kept.retain(|class| {
+        let facts = &keys[class.key];
+        match class.step {
             Step::Write { value: UNREAD, .. } | Step::Cas { expected: 0, value: UNREAD, .. } => {
-                presence || loose_revisions
+                facts.unread_matters
             }
-            Step::Cas { value: UNREAD, .. } => loose_revisions,
+            Step::Cas { value: UNREAD, .. } => facts.loose_revisions,
+            Step::CasValue { expected: ABSENT, value: UNREAD, .. } => facts.unread_matters,
+            Step::CasValue { value: UNREAD, .. } => facts.loose_revisions || facts.differences,
             _ => true,
-        })
-        .collect();
-    if absence || kept.iter().any(|class| class.step.needs_absence()) {
-        kept.extend(deletes);
-    }
+        }
+    });
+    let absence = |key: KeyIndex| {
+        let ghosts = kept.iter().filter(|class| class.key == key).map(|class| class.step);
+        let mut steps = parts(certain, key).chain(ghosts);
+        steps.any(|step| step.needs() == Some(ABSENT) || matches!(step, Step::Differs { current: None, .. }))
+    };
+    let absences: Vec<bool> = (0..keys.len()).map(absence).collect();
+    kept.extend(deletes.into_iter().filter(|class| absences[class.key]));
     kept
 }

@@ -1,4 +1,4 @@
-//! Depth-first search for an order of one key's operations that explains what was seen: Wing and
+//! Depth-first search for an order of the operations that explains what was seen: Wing and
 //! Gong, "Testing and Verifying Concurrent Objects" (1993), with the memory of visited configurations
 //! of Lowe, "Testing for Linearizability" (2017).
 //!
@@ -11,15 +11,17 @@
 //! - An observation that fits the state exactly, and leaves it, is taken at once: whatever order comes
 //!   later, it can be moved here without disturbing anything.
 //! - Changes of known revision come in the order of their revisions.
-//! - While reads of the present value remain, and nothing else could write that value again, the value
-//!   is not changed.
-//! - A ghost (an operation of unknown outcome) is not taken where it gives nothing that was not
-//!   possible before; see [`Search::ghost_is_useful`].
+//! - While operations that need the present value remain, and nothing else could write that value again,
+//!   the value is not changed, but by one of them.
+//! - A ghost (an operation of unknown outcome) is not taken where it helps nobody who waits (see
+//!   [`Problem::helpful`]), or gives nothing that was not possible before (see [`KeyFacts::ghost_is_useful`]), nor where
+//!   what comes next on its key asks for nothing: then it can as well never happen.
 
 use std::collections::HashSet;
 
-use crate::prepare::Problem;
-use crate::register::{ABSENT, State, Step, UNREAD};
+use crate::limits::{Limit, Meter};
+use crate::problem::{KeyFacts, KeyIndex, Problem};
+use crate::register::State;
 
 /// One element of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +39,14 @@ pub enum Found {
     Order(Vec<Choice>),
     /// There is none.
     Nothing,
-    /// More steps than the budget.
-    Exhausted,
+    /// It reached a limit.
+    GivenUp(Limit),
 }
 
 struct Frame {
     choice: Choice,
+    /// The key that it is about, and what that was.
+    key: KeyIndex,
     before: State,
     /// There was no alternative.
     forced: bool,
@@ -51,7 +55,7 @@ struct Frame {
 /// A search in one problem.
 struct Search<'a> {
     problem: &'a Problem,
-    state: State,
+    states: Vec<State>,
     /// Operations not ordered yet, as a list in order of invocation; index 0 is the anchor, operation
     /// `i` is at `i + 1`.
     next: Vec<usize>,
@@ -59,29 +63,28 @@ struct Search<'a> {
     ordered: Vec<u64>,
     /// Per class, how many ghosts are taken.
     taken: Vec<u32>,
-    reads_left: Vec<u32>,
-    /// How many of [`Problem::by_revision`] are ordered.
-    revisions_done: usize,
+    /// Per key and value, how many operations must still find it.
+    needs_left: Vec<Vec<u32>>,
+    /// Per key, how many of those of known revision are ordered.
+    revisions_done: Vec<usize>,
     stack: Vec<Frame>,
     visited: HashSet<Box<[u64]>>,
 }
 
-/// Searches, in at most `budget` steps.
-pub fn search(problem: &Problem, budget: u64) -> Found {
-    Search::new(problem).run(budget)
+/// Searches, within the limits of `meter`.
+pub fn search(problem: &Problem, meter: &mut Meter) -> Found {
+    Search::new(problem).run(meter)
 }
 
 impl<'a> Search<'a> {
-    fn run(mut self, budget: u64) -> Found {
+    fn run(mut self, meter: &mut Meter) -> Found {
         let mut resume = None;
-        let mut steps = 0_u64;
         while self.next[0] != 0 {
             let forced = if resume.is_none() { self.forced() } else { None };
             let is_forced = forced.is_some();
-            if let Some((choice, after)) = forced.or_else(|| self.pick(resume)) {
-                steps += 1;
-                if steps > budget {
-                    return Found::Exhausted;
+            if let Some((choice, after)) = forced.or_else(|| self.pick(resume, meter)) {
+                if let Err(limit) = meter.step() {
+                    return Found::GivenUp(limit);
                 }
                 self.push(choice, after, is_forced);
                 resume = None;
@@ -100,15 +103,16 @@ impl<'a> Search<'a> {
 
     fn new(problem: &'a Problem) -> Search<'a> {
         let count = problem.certain.len();
+        let needs = |facts: &KeyFacts| facts.values.iter().map(|value| value.needs).collect();
         Search {
             problem,
-            state: State::INITIAL,
+            states: vec![State::INITIAL; problem.keys.len()],
             next: (1..=count).chain([0]).collect(),
             previous: [count].into_iter().chain(0..count).collect(),
             ordered: vec![0; count.div_ceil(64)],
             taken: vec![0; problem.ghosts.len()],
-            reads_left: problem.reads.clone(),
-            revisions_done: 0,
+            needs_left: problem.keys.iter().map(needs).collect(),
+            revisions_done: vec![0; problem.keys.len()],
             stack: Vec::new(),
             visited: HashSet::new(),
         }
@@ -133,23 +137,27 @@ impl<'a> Search<'a> {
     /// An observation that fits and leaves the state as it is.
     fn forced(&self) -> Option<(Choice, State)> {
         let (mut candidates, _) = self.candidates();
-        let fits = |i: &usize| {
-            let step = self.problem.certain[*i].step;
-            step.is_observation() && step.apply(self.state, &self.problem.claimed) == Some(self.state)
-        };
-        candidates.find(fits).map(|i| (Choice::Certain(i), self.state))
+        candidates.find_map(|i| {
+            let op = &self.problem.certain[i];
+            let state = self.states[op.key];
+            let fits = op.step.is_observation() && self.problem.after(&self.states, op) == Some(state);
+            fits.then_some((Choice::Certain(i), state))
+        })
     }
 
     /// The next choice after `resume` that leads to a configuration not visited before.
-    fn pick(&mut self, resume: Option<Choice>) -> Option<(Choice, State)> {
+    fn pick(&mut self, resume: Option<Choice>, meter: &mut Meter) -> Option<(Choice, State)> {
         let (candidates, bound) = self.candidates();
-        let mut choices: Vec<Choice> = candidates.map(Choice::Certain).collect();
-        choices.extend((0..self.problem.ghosts.len()).map(Choice::Ghost));
+        let candidates: Vec<usize> = candidates.collect();
+        let waiting = candidates.iter().map(|&i| &self.problem.certain[i]);
+        let helpful = self.problem.helpful(waiting, &self.states);
+        let mut choices: Vec<Choice> = candidates.into_iter().map(Choice::Certain).collect();
+        choices.extend(helpful.into_iter().map(Choice::Ghost));
         let done = resume.and_then(|done| choices.iter().position(|choice| *choice == done));
         choices.drain(..done.map_or(0, |done| done + 1));
         for choice in choices {
             if let Some(after) = self.allowed(choice, bound)
-                && self.is_new(choice, after)
+                && self.is_new(choice, after, meter)
             {
                 return Some((choice, after));
             }
@@ -157,16 +165,17 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// The state after `choice`, unless it is impossible or pointless.
+    /// The state after `choice` of the key that it is about, unless it is impossible or pointless.
     fn allowed(&self, choice: Choice, bound: usize) -> Option<State> {
         let problem = self.problem;
-        let step = match choice {
+        let (key, step, after) = match choice {
             Choice::Certain(i) => {
-                let step = problem.certain[i].step;
-                if step.taken().is_some() && problem.by_revision[self.revisions_done] != i {
+                let op = &problem.certain[i];
+                let by_revision = &problem.keys[op.key].by_revision;
+                if op.step.taken().is_some() && by_revision[self.revisions_done[op.key]] != i {
                     return None;
                 }
-                step
+                (op.key, op.step, problem.after(&self.states, op)?)
             }
             Choice::Ghost(class) => {
                 let ghosts = &problem.ghosts[class];
@@ -174,21 +183,25 @@ impl<'a> Search<'a> {
                 if *from >= bound {
                     return None;
                 }
-                ghosts.step
+                (ghosts.key, ghosts.step, problem.apply(&self.states, ghosts.key, ghosts.step)?)
             }
         };
-        let after = step.apply(self.state, &problem.claimed)?;
+        let (facts, before) = (&problem.keys[key], self.states[key]);
         let ghost = matches!(choice, Choice::Ghost(_));
-        if ghost && !self.ghost_is_useful(step, after) {
+        if ghost && !facts.ghost_is_useful(step, before, after) {
             return None;
         }
-        let value = self.state.value as usize;
-        let changes = !step.is_observation() && after != self.state;
-        if changes && problem.written_once[value] && self.reads_left[value] > 0 {
+        if step.is_blind() && self.stack.last().is_some_and(|last| last.is_ghost_of(key)) {
+            return None;
+        }
+        let changes = !step.is_observation() && after != before;
+        let needs_it = u32::from(!ghost && step.needs() == Some(before.value));
+        let needs_left = self.needs_left[key][before.value as usize];
+        if changes && facts.values[before.value as usize].once && needs_left > needs_it {
             return None;
         }
         let took = usize::from(!ghost && step.taken().is_some());
-        let following = problem.by_revision.get(self.revisions_done + took);
+        let following = facts.by_revision.get(self.revisions_done[key] + took);
         let following = following.and_then(|&i| problem.certain[i].step.taken());
         if following.is_some_and(|revision| revision <= after.revision_min) {
             return None;
@@ -196,36 +209,40 @@ impl<'a> Search<'a> {
         Some(after)
     }
 
-    /// Taking a ghost must change the state, and to one that can do what the old one could not. Where
-    /// the old state holds any value at an unknown revision, or no revision is loose, a new value that
-    /// nobody reads at an unknown revision gives nothing: whatever fits the new state fits the old.
-    fn ghost_is_useful(&self, step: Step, after: State) -> bool {
-        let before = self.state;
-        let same_but_later = after.value == before.value && !before.exact;
-        let settled = before.exact && self.problem.loose_revisions;
-        match step {
-            Step::Delete { .. } => before.value != ABSENT,
-            _ if before.value == ABSENT => true,
-            _ if after.value == UNREAD => settled,
-            _ => !same_but_later,
-        }
-    }
-
     /// Whether the configuration after `choice` was not visited before; from now on it was.
-    fn is_new(&mut self, choice: Choice, after: State) -> bool {
+    fn is_new(&mut self, choice: Choice, after: State, meter: &mut Meter) -> bool {
         self.mark(choice, true);
+        let key = self.key_of(choice);
+        let before = std::mem::replace(&mut self.states[key], after);
         let first = self.ordered.iter().position(|word| *word != u64::MAX);
         let first = first.unwrap_or(self.ordered.len());
         let last = self.ordered.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
         let window = self.ordered.get(first..last).unwrap_or_default();
-        let flags = u64::from(after.value) << 1 | u64::from(after.exact);
-        let key: Box<[u64]> = [first as u64, flags, after.revision_min]
+        let state =
+            |state: &State| [u64::from(state.value) << 1 | u64::from(state.exact), state.revision_min];
+        // A blind change may not follow a ghost, so it matters whether this is one.
+        let ghost = u64::from(matches!(choice, Choice::Ghost(_))) * (key as u64 + 1);
+        let visit: Box<[u64]> = [first as u64, ghost]
             .into_iter()
+            .chain(self.states.iter().flat_map(state))
             .chain(self.taken.iter().map(|&count| u64::from(count)))
             .chain(window.iter().copied())
             .collect();
+        self.states[key] = before;
         self.mark(choice, false);
-        self.visited.insert(key)
+        let bytes = size_of_val::<[u64]>(&visit);
+        let is_new = self.visited.insert(visit);
+        if is_new {
+            meter.hold(bytes);
+        }
+        is_new
+    }
+
+    fn key_of(&self, choice: Choice) -> KeyIndex {
+        match choice {
+            Choice::Certain(i) => self.problem.certain[i].key,
+            Choice::Ghost(class) => self.problem.ghosts[class].key,
+        }
     }
 
     fn mark(&mut self, choice: Choice, on: bool) {
@@ -242,34 +259,37 @@ impl<'a> Search<'a> {
             let (previous, next) = (self.previous[i + 1], self.next[i + 1]);
             self.next[previous] = next;
             self.previous[next] = previous;
-            let step = self.problem.certain[i].step;
-            self.revisions_done += usize::from(step.taken().is_some());
-            if let Step::Read { value, .. } = step
-                && value != ABSENT
-            {
-                self.reads_left[value as usize] -= 1;
+            let op = &self.problem.certain[i];
+            self.revisions_done[op.key] += usize::from(op.step.taken().is_some());
+            for (key, value) in op.parts().filter_map(|(key, step)| Some((key, step.needs()?))) {
+                self.needs_left[key][value as usize] -= 1;
             }
         }
-        self.stack.push(Frame { choice, before: self.state, forced });
-        self.state = after;
+        let key = self.key_of(choice);
+        let before = std::mem::replace(&mut self.states[key], after);
+        self.stack.push(Frame { choice, key, before, forced });
     }
 
     fn pop(&mut self) -> Option<Frame> {
         let frame = self.stack.pop()?;
-        self.state = frame.before;
+        self.states[frame.key] = frame.before;
         self.mark(frame.choice, false);
         if let Choice::Certain(i) = frame.choice {
             let (previous, next) = (self.previous[i + 1], self.next[i + 1]);
             self.next[previous] = i + 1;
             self.previous[next] = i + 1;
-            let step = self.problem.certain[i].step;
-            self.revisions_done -= usize::from(step.taken().is_some());
-            if let Step::Read { value, .. } = step
-                && value != ABSENT
-            {
-                self.reads_left[value as usize] += 1;
+            let op = &self.problem.certain[i];
+            self.revisions_done[op.key] -= usize::from(op.step.taken().is_some());
+            for (key, value) in op.parts().filter_map(|(key, step)| Some((key, step.needs()?))) {
+                self.needs_left[key][value as usize] += 1;
             }
         }
         Some(frame)
+    }
+}
+
+impl Frame {
+    fn is_ghost_of(&self, key: KeyIndex) -> bool {
+        self.key == key && matches!(self.choice, Choice::Ghost(_))
     }
 }

@@ -45,8 +45,5 @@ pub fn strong_part(history: &History, is_strong: impl Fn(&Op) -> bool) -> Cow<'_
 
 /// The key and the value that a change leaves.
 fn value(op: &Op) -> Option<(&str, &str)> {
-    match &op.action {
-        Action::Write { key, value } | Action::Cas { key, value, .. } => Some((key, value)),
-        Action::Read { .. } | Action::Delete { .. } => None,
-    }
+    Some((op.action.key(), op.action.value()?))
 }

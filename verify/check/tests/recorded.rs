@@ -84,7 +84,8 @@ fn a_checker_of_another_kind_does_not_pass() {
         assert_eq!(Checker::named(checker.name()), Some(checker));
         for recorded in &recorded {
             let judgement = judge(recorded, checker, BUDGET_DEFAULT);
-            let judges = checker.judges() == recorded.of();
+            // There are no final reads to judge.
+            let judges = checker.judges() == recorded.of() && checker != Checker::Converged;
             assert_eq!(judgement == Judgement::Valid, judges, "{checker}: {judgement:?}");
             assert_eq!(matches!(judgement, Judgement::Unknown { .. }), !judges);
         }

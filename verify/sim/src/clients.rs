@@ -415,7 +415,10 @@ impl Clients {
             }
             Completion::Fail { current: Some(current) } => *current,
             Completion::Ok(Answer::Deleted { .. }) => 0,
-            Completion::Fail { current: None } | Completion::Unknown => return,
+            Completion::Ok(Answer::ReadMany { .. })
+            | Completion::Fail { current: None }
+            | Completion::Differs { .. }
+            | Completion::Unknown => return,
         };
         self.known[waiting.client].insert((waiting.keyspace, key.to_string()), revision);
     }
@@ -488,6 +491,9 @@ pub(crate) fn op(keyspace: usize, wish: &Wish) -> Op {
         }
         Wish::One(Action::Delete { key }) => {
             Op::Command(Command::Delete { key: key.as_bytes().to_vec(), expect: Expect::Anything })
+        }
+        Wish::One(Action::CasValue { .. } | Action::ReadMany { .. } | Action::Final { .. }) => {
+            unreachable!("no client asks so")
         }
         Wish::Create(idempotency_ttl_s) => {
             let shards = if keyspace == SHARDED { SHARDS } else { 1 };

@@ -203,6 +203,7 @@ fn key_and_body(waiting: &Waiting) -> Option<(String, String)> {
         }
         Action::Delete { key } => format!("delete {key}"),
         Action::Read { key } => format!("read {key}"),
+        Action::CasValue { .. } | Action::ReadMany { .. } | Action::Final { .. } => return None,
     };
     Some((String::from_utf8_lossy(key.as_bytes()).into_owned(), body))
 }

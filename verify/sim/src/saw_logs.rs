@@ -78,9 +78,11 @@ impl SawLogs {
         }
         for op in written.ops() {
             let value = match &op.action {
-                Action::Write { value, .. } | Action::Cas { value, .. } => short(value),
                 Action::Delete { .. } => DELETED.to_owned(),
-                Action::Read { .. } => continue,
+                changes => match changes.value() {
+                    Some(value) => short(value),
+                    None => continue,
+                },
             };
             let (kind, offset) = match &op.completed {
                 Some((_, Completion::Ok(Answer::Written { revision }))) => (Kind::Ok, *revision),
@@ -89,7 +91,7 @@ impl SawLogs {
                 }
                 // There was nothing to delete.
                 Some((_, Completion::Ok(_))) => continue,
-                Some((_, Completion::Fail { .. })) => (Kind::Fail, None),
+                Some((_, Completion::Fail { .. } | Completion::Differs { .. })) => (Kind::Fail, None),
                 Some((_, Completion::Unknown)) | None => (Kind::Unknown, None),
             };
             process += 1;

@@ -43,6 +43,9 @@ pub fn op(action: &Action) -> Op {
             let keys = Keys::Range(prefix_range(format!("{TOGETHER}/").as_bytes()));
             Txn { then: vec![TxnOp::Delete { keys }], ..Txn::default() }
         }
+        Action::CasValue { .. } | Action::ReadMany { .. } | Action::Final { .. } => {
+            unreachable!("no client asks so")
+        }
         Action::Cas { expected_revision, value, .. } => {
             let compare = |part| Compare {
                 keys: Keys::One(key(part)),

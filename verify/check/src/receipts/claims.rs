@@ -61,6 +61,7 @@ pub fn check(facts: &Facts<'_>, op: &Op) -> Option<ReceiptViolation> {
         Answer::Read { revision, .. } | Answer::Written { revision } | Answer::Deleted { revision, .. } => {
             *revision
         }
+        Answer::ReadMany { .. } => None,
     };
     // A repetition repeats the revision of what was done then.
     if exceeds(answered, receipt.revision) && receipt.deduplicated != Some(true) {

@@ -56,7 +56,7 @@ fn repetitions(facts: &Facts<'_>) -> Option<ReceiptViolation> {
         }
         let told = |answer: &Answer| match answer {
             Answer::Written { revision } | Answer::Deleted { revision, .. } => *revision,
-            Answer::Read { .. } => None,
+            Answer::Read { .. } | Answer::ReadMany { .. } => None,
         };
         let differs = |other: &&&Op| {
             let one = other.answer().and_then(|(_, answer)| told(answer));
