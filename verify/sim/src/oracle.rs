@@ -395,9 +395,12 @@ impl Oracle {
     /// When an entry never was.
     pub fn check_adopted(&self, node: NodeId, log: &DurableLog) -> Result<(), Broken> {
         for (group, index, term, hash) in log.entries() {
-            let known = self.entries.get(&(group, index, term)).map(|(known, _)| *known);
-            let written = known.is_some_and(|known| known == hash);
-            if !written && !(known.is_none() && self.was_in_a_log(group, index, term)) {
+            let written = match self.entries.get(&(group, index, term)) {
+                Some((known, _)) => *known == hash,
+                // It was on its way to the disk when its process ended.
+                None => self.was_in_a_log(group, index, term),
+            };
+            if !written {
                 let message =
                     format!("node {node} group {group} has entry {index} of term {term} on its disk");
                 return Err(Broken::safety("damage_is_not_taken_for_data", message));
