@@ -74,13 +74,14 @@ const CLASSES: &[Class] = &[
     },
 ];
 
-/// The smallest cycle of the worst kind that an isolation excludes. (If the search takes too long, the smallest
+/// The smallest cycle of the worst kind that an isolation excludes, of what history itself tells. (If the search takes too long, the smallest
 /// found by then.)
 pub fn worst(graph: &Graph, isolation: Isolation, real_time: bool) -> Option<Cycle> {
     let time = if real_time { REAL_TIME } else { 0 };
     CLASSES.iter().filter(|class| class.from <= isolation).find_map(|class| {
-        let view = View { graph, kinds: class.path | class.through | time, split: class.split };
-        let edges = smallest(view, |edge| edge.kind as u8 & class.through != 0, class.path | time)?;
+        let view = View { graph, kinds: class.path | class.through | time, split: class.split, rounds: 0 };
+        let through = |edge: &Edge| edge.kind as u8 & class.through != 0 && edge.round() == 0;
+        let edges = smallest(view, through, class.path | time)?;
         let timed = edges.iter().any(|edge| edge.kind == Kind::RealTime);
         Some(Cycle { anomaly: if timed { class.real_time } else { class.plain }, edges })
     })
@@ -88,7 +89,7 @@ pub fn worst(graph: &Graph, isolation: Isolation, real_time: bool) -> Option<Cyc
 
 /// The smallest cycle with anything that was inferred for snapshot isolation (`split`), or for serializability.
 pub fn inferred(graph: &Graph, split: bool) -> Option<Cycle> {
-    let view = View { graph, kinds: ALL, split };
+    let view = View { graph, kinds: ALL, split, rounds: u32::MAX };
     // Rather one that shows who missed what.
     let missed = |edge: &Edge| edge.kind == Kind::Rw && edge.round() > 0;
     let edges = smallest(view, missed, ALL).or_else(|| smallest(view, |edge| edge.round() > 0, ALL))?;
@@ -120,7 +121,7 @@ fn smallest(view: View<'_>, through: impl Fn(&Edge) -> bool, path: u8) -> Option
             break;
         }
         let inside = |moment: u32| component[moment as usize] == component[from as usize];
-        if let Some(back) = search.way(to, from, found - 1, inside, |_| true) {
+        if let Some(back) = search.way(to, from, found - 1, inside) {
             smallest = Some(std::iter::once(*edge).chain(back).collect());
         }
     }
@@ -141,14 +142,13 @@ impl<'g> Search<'g> {
         Search { view, reached: vec![(0, 0, Step::Within); view.moments()], number: 0, steps: 0 }
     }
 
-    /// A shortest way, of fewer than `below` edges, through moments `inside` and along edges `usable`.
+    /// A shortest way, of fewer than `below` edges, through moments `inside`.
     pub fn way(
         &mut self,
         from: u32,
         to: u32,
         below: usize,
         inside: impl Fn(u32) -> bool,
-        usable: impl Fn(&Edge) -> bool,
     ) -> Option<Vec<Edge>> {
         self.number += 1;
         self.reached[from as usize] = (self.number, from, Step::Within);
@@ -170,9 +170,8 @@ impl<'g> Search<'g> {
             }
             for (next, step) in self.view.after(here) {
                 self.steps += 1;
-                let Step::Edge(number) = step else { continue };
                 let new = self.reached[next as usize].0 != self.number;
-                if !new || !inside(next) || !usable(&self.view.graph.edges[number as usize]) {
+                if step == Step::Within || !new || !inside(next) {
                     continue;
                 }
                 self.reached[next as usize] = (self.number, here, step);

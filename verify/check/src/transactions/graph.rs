@@ -9,6 +9,9 @@ use super::registers::Register;
 use super::versions::{Key, Versions};
 use crate::history::OpId;
 
+/// How many that overlapped with one are looked at: more are found as that is followed on.
+const OVERLAPS_MAX: usize = 64;
+
 /// Why one comes before another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -89,7 +92,12 @@ impl Graph {
         for ((_, key), number) in versions.keys.iter().zip(0..) {
             match key {
                 Key::List(list) => edges.list(number, list)?,
-                Key::Register(register) => edges.register(number, register)?,
+                Key::Register(register) => {
+                    edges.register(number, register)?;
+                    if real_time {
+                        edges.register_in_time(number, register, history)?;
+                    }
+                }
             }
         }
         if real_time {
@@ -207,6 +215,43 @@ impl Edges {
             }
             for &(writer, why) in overwriters.get(&version).into_iter().flatten() {
                 self.add(reader, writer, Kind::Rw, key, why)?;
+            }
+        }
+        Some(())
+    }
+
+    /// What real time alone tells of the order of versions, by the rules of `infer`: the first round. It is most
+    /// of what follows, and costs little: only those who overlapped have to be looked at.
+    fn register_in_time(
+        &mut self,
+        key: u32,
+        register: &Register<'_>,
+        history: &TransactionHistory,
+    ) -> Option<()> {
+        let span = |id: OpId| {
+            let transaction = &history.transactions()[id.0];
+            let ended = transaction.completed.filter(|(_, outcome)| *outcome == Outcome::Committed);
+            (transaction.invoked.position, ended.map_or(usize::MAX, |(moment, _)| moment.position))
+        };
+        let why = |rule| Why::Inferred { round: 1, rule, split: false };
+        let mut begins: Vec<(usize, OpId)> =
+            register.writers.iter().map(|writer| (span(writer.by).0, writer.by)).collect();
+        let mut ends: Vec<(usize, OpId)> =
+            register.writers.iter().map(|writer| (span(writer.by).1, writer.by)).collect();
+        begins.sort_unstable();
+        ends.sort_unstable();
+        for &(reader, version) in &register.readings {
+            let Some(writer) = version else { continue };
+            let ((began, ended), (read_from, read_until)) = (span(writer), span(reader));
+            let first = begins.partition_point(|(begin, _)| *begin <= ended);
+            let after = begins[first..].iter().take_while(|(begin, _)| *begin < read_until);
+            for &(_, later) in after.take(OVERLAPS_MAX).filter(|(_, later)| *later != reader) {
+                self.add(reader, later, Kind::Rw, key, why(Rule::ReadEarlier))?;
+            }
+            let last = ends.partition_point(|(end, _)| *end < read_from);
+            let before = ends[..last].iter().rev().take_while(|(end, _)| *end > began);
+            for &(_, earlier) in before.take(OVERLAPS_MAX).filter(|(_, earlier)| *earlier != writer) {
+                self.add(earlier, writer, Kind::Ww, key, why(Rule::SeenLater(node(reader))))?;
             }
         }
         Some(())

@@ -21,7 +21,7 @@ use super::view::View;
 /// Most words of bits held for a block of writers: 64 MiB, twice.
 const BLOCK_WORDS: usize = 8 * 1024 * 1024;
 /// Most words of bits handed along edges, in all: some seconds.
-pub const WORDS_MAX: u64 = 20_000_000_000;
+pub const WORDS_MAX: u64 = 4_000_000_000;
 
 /// A key whose versions have no complete order.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub enum Inferred {
 /// Adds what follows to the graph. `round` counts on; `words` is what may still be spent.
 pub fn infer(graph: &mut Graph, free: &[Free], split: bool, round: &mut u32, words: &mut u64) -> Inferred {
     loop {
-        let view = View { graph, kinds: ALL, split };
+        let view = View { graph, kinds: ALL, split, rounds: u32::MAX };
         let Some(order) = view.sorted() else { return Inferred::Cycle };
         *round += 1;
         let mut pass = Pass::new(view, &order, free, *round);

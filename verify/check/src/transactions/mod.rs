@@ -236,18 +236,23 @@ impl Search<'_> {
         if self.isolation == Isolation::ReadCommitted || (told && found.is_none()) {
             return Ok(found);
         }
+        let order =
+            |graph: &Graph, split| order::found(self.history, graph, &free, split, &self.versions.happened);
         // A serial order explains what is snapshot isolated too, and one by time is likely in any store.
-        let order = |graph: &Graph| {
-            let mut ways = [split, false].into_iter().take(1 + usize::from(split));
-            ways.any(|split| order::found(self.history, graph, &free, split, &self.versions.happened))
-        };
-        let timed = (self.isolation != Isolation::StrictSerializable && found.is_none())
-            .then(|| self.graph(true).ok())
-            .flatten();
-        if found.is_none() && (order(&graph) || timed.as_ref().is_some_and(order)) {
-            return Ok(None);
+        let strict = self.isolation == Isolation::StrictSerializable;
+        let mut timed = None;
+        if found.is_none() {
+            if order(&graph, false) {
+                return Ok(None);
+            }
+            timed = if strict { None } else { self.graph(true).ok() };
+            let by_time = timed.as_ref().is_some_and(|timed| order(timed, false));
+            if by_time || (split && order(&graph, true)) {
+                return Ok(None);
+            }
         }
-        let (mut round, mut words) = (0, WORDS_MAX);
+        // The first round is that of real time.
+        let (mut round, mut words) = (1, WORDS_MAX);
         for split in [true, false] {
             if !split && (self.isolation == Isolation::SnapshotIsolation || found.is_some()) {
                 break;
@@ -266,12 +271,12 @@ impl Search<'_> {
                 Inferred::All | Inferred::GaveUp => {}
             }
         }
-        if found.is_some() || order(&graph) {
+        if found.is_some() || order(&graph, split) || (split && order(&graph, false)) {
             return Ok(found);
         }
         if let Some(mut timed) = timed
             && infer::infer(&mut timed, &free, false, &mut round, &mut words) == Inferred::All
-            && order(&timed)
+            && order(&timed, false)
         {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! An order of the transactions that explains everything, found by carrying them out: each when all that must
 //! come before it is done, when its reads see what they saw, and when nobody is left who has to read what it
-//! overwrites. Of several the one that ended first is next, as a store would most likely have done it. There is
-//! no going back: what is found is an order, and what is not found may still have one.
+//! overwrites. Of several the one is next that ended first, or for which one waits that did, as a store would most
+//! likely have done it. There is no going back: what is found is an order, and what is not found may still have one.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -45,8 +45,8 @@ pub fn found(
     split: bool,
     happened: &[bool],
 ) -> bool {
-    let view = View { graph, kinds: ALL, split };
-    Run::new(history, view, free).all(happened)
+    let view = View { graph, kinds: ALL, split, rounds: u32::MAX };
+    view.sorted().is_some_and(|order| Run::new(history, view, free, &order).all(happened))
 }
 
 struct Run<'g> {
@@ -56,7 +56,7 @@ struct Run<'g> {
     /// By moment: how many come before it and are not done.
     before: Vec<u32>,
     done: Vec<bool>,
-    /// By transaction: where it is in the order of ends.
+    /// By moment: when it, or the first of those that come after it, ended.
     ends: Vec<usize>,
     ready: BinaryHeap<Turn>,
     /// By moment: which key it was waiting for when it got its turn.
@@ -65,7 +65,7 @@ struct Run<'g> {
 }
 
 impl<'g> Run<'g> {
-    fn new(history: &TransactionHistory, view: View<'g>, free: &[Free]) -> Run<'g> {
+    fn new(history: &TransactionHistory, view: View<'g>, free: &[Free], order: &[u32]) -> Run<'g> {
         let mut works: Vec<Work> = Vec::new();
         works.resize_with(view.graph.transactions(), Work::default);
         let mut keys = Vec::new();
@@ -86,7 +86,7 @@ impl<'g> Run<'g> {
                 before[next as usize] += 1;
             }
         }
-        let ends = ends(history, &works, free);
+        let ends = ends(history, view, order);
         let done = vec![false; view.moments()];
         Run {
             view,
@@ -147,7 +147,7 @@ impl<'g> Run<'g> {
         let transaction = self.transaction(moment);
         let waits = self.view.split && self.before[self.view.commit(transaction) as usize] > 1;
         let class = if self.is_commit(moment) { 0 } else { 1 + u8::from(waits) };
-        Reverse((class, self.ends[transaction as usize], moment))
+        Reverse((class, self.ends[moment as usize], moment))
     }
 
     fn queue(&mut self, moment: u32) {
@@ -206,6 +206,7 @@ impl<'g> Run<'g> {
             return None;
         }
         let waiting = self.keys.iter().flat_map(|state| state.waiting.iter().flatten());
+        self.steps += waiting.clone().count() as u64;
         let able = waiting.filter(|Reverse((.., moment))| {
             !self.done[*moment as usize] && !self.is_commit(*moment) && self.blocked(*moment, true).is_none()
         });
@@ -255,25 +256,17 @@ fn slot(version: Option<u32>, first: usize) -> usize {
     version.map_or(first, |place| place as usize)
 }
 
-/// When each ended; one of unknown outcome before those that read what it wrote.
-fn ends(history: &TransactionHistory, works: &[Work], free: &[Free]) -> Vec<usize> {
-    let mut ends: Vec<usize> = history
-        .transactions()
-        .iter()
-        .map(|transaction| match transaction.completed {
-            Some((moment, Outcome::Committed)) => moment.position,
+/// By moment: when it, or the first of those that come after it, ended.
+fn ends(history: &TransactionHistory, view: View<'_>, order: &[u32]) -> Vec<usize> {
+    let mut ends = vec![usize::MAX; order.len()];
+    for &moment in order.iter().rev() {
+        let transaction = &history.transactions()[(moment >> u8::from(view.split)) as usize];
+        let own = match transaction.completed {
+            Some((end, Outcome::Committed)) => end.position,
             _ => usize::MAX,
-        })
-        .collect();
-    for (transaction, work) in works.iter().enumerate() {
-        for &(key, version) in &work.reads {
-            if let Some(place) = version {
-                let writer = free[key as usize].writers[place as usize] as usize;
-                if history.transactions()[writer].outcome() != Outcome::Committed {
-                    ends[writer] = ends[writer].min(ends[transaction]);
-                }
-            }
-        }
+        };
+        let after = view.after(moment).map(|(next, _)| ends[next as usize]).min().unwrap_or(usize::MAX);
+        ends[moment as usize] = own.min(after);
     }
     ends
 }

@@ -12,6 +12,8 @@ pub struct View<'g> {
     pub kinds: u8,
     /// Whether each transaction has two moments.
     pub split: bool,
+    /// Edges that were inferred in a later round are left out.
+    pub rounds: u32,
 }
 
 /// What leads from a moment to another.
@@ -60,7 +62,7 @@ impl View<'_> {
             let number = out.start + (*cursor - first);
             *cursor += 1;
             let edge = &self.graph.edges[number as usize];
-            if edge.kind as u8 & self.kinds != 0 {
+            if edge.kind as u8 & self.kinds != 0 && edge.round() <= self.rounds {
                 let (from, to) = self.ends(edge);
                 if from == moment {
                     return Some((to, Step::Edge(number)));

@@ -89,7 +89,7 @@ impl Words<'_> {
             lines.push(format!("{indent}{told}"));
             return;
         };
-        let view = View { graph: self.graph, kinds: ALL, split };
+        let view = View { graph: self.graph, kinds: ALL, split, rounds: round - 1 };
         let (first, begin, end) = match rule {
             Rule::ReadEarlier => match self.source(edge) {
                 Some(writer) => (writer, view.commit(writer), view.commit(edge.to)),
@@ -109,8 +109,7 @@ impl Words<'_> {
             Rule::NoOverlap => format!("both wrote it, and {from} began before {to} committed"),
         };
         lines.push(format!("{indent}{told}: {because}"));
-        let earlier = |edge: &Edge| edge.round() < round;
-        let way = Search::new(view).way(begin, end, usize::MAX, |_| true, earlier);
+        let way = Search::new(view).way(begin, end, usize::MAX, |_| true);
         for step in way.unwrap_or_default() {
             self.dependency(&step, depth + 1, named, lines);
         }

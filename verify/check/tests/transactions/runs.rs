@@ -16,6 +16,8 @@ pub struct Shape {
     pub transactions: usize,
     pub processes: u64,
     pub keys: usize,
+    /// How often a key is written before another takes its place.
+    pub writes_per_key: u64,
     /// Registers alone: whether a transaction reads what it writes, and whether revisions are told.
     pub reads_first: bool,
     pub revisions: bool,
@@ -30,6 +32,7 @@ impl Shape {
             transactions: rng.usize(20..60),
             processes: rng.u64(1..6),
             keys: rng.usize(2..5),
+            writes_per_key: u64::MAX,
             reads_first: rng.bool(),
             revisions: rng.u8(..4) == 0,
         }
@@ -61,8 +64,9 @@ pub fn run(rng: &mut Rng, shape: Shape) -> Vec<Event> {
                 begun += 1;
                 let asked = steps(rng, shape, &mut next);
                 events.push(Event { process, end: None, steps: asked.clone(), revision: None });
-                let own = store.clone();
-                let began = store.clone();
+                let steps_apart = shape.isolation < Isolation::Serializable;
+                let began = if steps_apart { store.clone() } else { Store::default() };
+                let own = began.clone();
                 let seen = Vec::new();
                 open.insert(process, Open { asked, own, began, seen, committed: None, revision: None });
             }
@@ -70,8 +74,9 @@ pub fn run(rng: &mut Rng, shape: Shape) -> Vec<Event> {
         };
         let Some(outcome) = transaction.committed else {
             let locked = open.values().filter(|other| other.committed.is_none());
+            let locks = shape.isolation == Isolation::ReadCommitted;
             let locked: BTreeSet<String> =
-                locked.flat_map(|other| other.seen.iter()).filter_map(written).collect();
+                locked.filter(|_| locks).flat_map(|other| other.seen.iter()).filter_map(written).collect();
             advance(rng, shape, &mut transaction, &mut store, &mut revision, &locked);
             open.insert(process, transaction);
             continue;
@@ -86,7 +91,7 @@ pub fn run(rng: &mut Rng, shape: Shape) -> Vec<Event> {
 fn steps(rng: &mut Rng, shape: Shape, next: &mut u64) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 0..rng.usize(1..5) {
-        let key = format!("k{}", rng.usize(0..shape.keys));
+        let key = format!("k{}", *next / shape.writes_per_key + rng.u64(0..shape.keys as u64));
         if rng.bool() {
             steps.push(Step::Read { key, seen: None });
             continue;
