@@ -218,6 +218,8 @@ pub enum Meant {
 
 const PAGE_CACHE: &str = "a process can be killed, but the machine keeps what it wrote: done as kill -9";
 const IN_DISK: &str = "needs a disk that fails on demand; the simulator has one";
+const LOAD: &str =
+    "it is a load that the simulator's clients and nodes make; here clients do what the workload says";
 const TCP: &str = "TCP repairs it before a node could see it; the simulator has frames that suffer it";
 
 /// What a name in a scenario means here. `None`: there is no such name.
@@ -233,7 +235,16 @@ pub fn meant(name: &str) -> Option<Meant> {
             Nearest(F::CrashLoop, "done as kills at times drawn by chance, some of which meet a start")
         }
         "power_loss_everywhere" | "power_loss_of_rack" => Nearest(F::KillAll, PAGE_CACHE),
-        "sync_failure" | "bit_rot" | "slow_disk" => Never(IN_DISK),
+        "sync_failure" | "bit_rot" | "slow_disk" | "read_error" | "write_error" | "stalled_disk"
+        | "store_rot" | "truncated_file" | "lying_sync" | "misdirected_write" | "lost_tail"
+        | "stale_restore" | "disk_loss" => Never(IN_DISK),
+        "leader_transfer"
+        | "snapshot_crash"
+        | "compaction_under_load"
+        | "hot_key"
+        | "huge_value"
+        | "retry_storm"
+        | "slow_consumer" => Never(LOAD),
         "loss" | "duplication" | "reordering" => Never(TCP),
         "clock_drift" => Never("needs monotonic clocks of different speeds; the simulator has them"),
         _ => return None,
