@@ -280,7 +280,7 @@ impl Search<'_> {
         {
             return Ok(None);
         }
-        Err("no contradiction is proven, and no order was found: the order in which registers were written is not \
+        Err("no contradiction is proven, and no order was found: the order in which keys were written is not \
              told; let reads precede writes, or tell revisions"
             .to_owned())
     }
