@@ -22,6 +22,8 @@ struct Wrong {
     reads_until_error: Option<u64>,
     /// As above.
     writes_until_error: Option<u64>,
+    /// Whether the simulator itself looks: its reads are not the node's, and none of them fails.
+    looked_at: bool,
     /// Whether an operation failed for it, in this boot.
     failed: bool,
     /// Whether syncs do nothing.
@@ -67,6 +69,11 @@ impl Troubles {
         self.lock().lies
     }
 
+    /// The simulator begins to look at what a node holds, or is done with it.
+    pub fn look(&self, looks: bool) {
+        self.lock().looked_at = looks;
+    }
+
     /// Whether a read or write failed since the process started.
     pub fn failed(&self) -> bool {
         self.lock().failed
@@ -85,7 +92,7 @@ impl Troubles {
 
     fn on_read(&self) -> Result<(), DiskError> {
         let wrong = &mut *self.lock();
-        let due = due(&mut wrong.reads_until_error);
+        let due = !wrong.looked_at && due(&mut wrong.reads_until_error);
         wrong.failed |= due;
         if due { Err(DiskError::Io("the medium could not be read (EIO)".into())) } else { Ok(()) }
     }

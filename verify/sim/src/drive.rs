@@ -132,7 +132,10 @@ impl World {
         let mut outputs = Vec::new();
         process.node.poll(now, &mut outputs).map_err(fatal)?;
         // What this poll applied and committed is known before its answers are looked at.
+        let troubles = self.hosts[node.0 as usize].troubles.clone();
+        troubles.look(true);
         let seen = self.oracle.after_poll(self.now_us, &self.hosts, node.0 as usize);
+        troubles.look(false);
         seen.unless_left_out().map_err(Stop::Broken)?;
         let mut sends: BTreeMap<NodeId, Vec<PeerMessage>> = BTreeMap::new();
         for output in outputs {
