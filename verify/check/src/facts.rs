@@ -146,7 +146,9 @@ impl<'a> Writers<'a> {
                     continue;
                 }
                 let writers = of.entry((key, value)).or_default();
-                if !repetition || writers.is_empty() {
+                // What was sent again only after the repetition was answered is not what it repeats.
+                let end = op.completed.as_ref().map_or(usize::MAX, |(end, _)| end.position);
+                if !repetition || !writers.iter().any(|writer| writer.invoked.position < end) {
                     writers.push(op);
                 }
             }

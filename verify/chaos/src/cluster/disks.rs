@@ -7,7 +7,7 @@ use std::{
 };
 
 /// What a node may use, with room for a few segments, checkpoints and their copies.
-const SIZE_MIB: u64 = 192;
+const SIZE_MIB: u64 = 512;
 const FILLER: &str = "filler";
 
 /// One for each node. Unmounted when dropped.
