@@ -30,8 +30,8 @@ pub struct Saw {
     pub(crate) effects: Vec<EffectHistory>,
     /// What was sent to logs, and told of them.
     pub(crate) logs: SawLogs,
-    /// The token of each holder, and the lease that it is held under, until it is given up.
-    held: BTreeMap<usize, (LeaseId, u64)>,
+    /// The lease and token of each holder, and whether it asked to be rid of them, until that is answered.
+    held: BTreeMap<usize, (LeaseId, u64, bool)>,
     /// By keyspace and value: the key that it is written under, and what is asked with it.
     pub(crate) keyed: BTreeMap<(usize, String), (String, String)>,
 }
@@ -73,8 +73,8 @@ impl Saw {
             Hold::Grant => None,
             Hold::Acquire => Some(acquire(None)),
             Hold::KeepAlive => match (held, &waiting.request.op) {
-                // Of a lease that holds nothing, the lock's history has nothing.
-                (Some((lease, token)), Op::Query(Query::Lease(LeaseQuery::KeepAlive { id })))
+                // Of a lease that holds nothing, or perhaps nothing any more, the lock's history has nothing.
+                (Some((lease, token, false)), Op::Query(Query::Lease(LeaseQuery::KeepAlive { id })))
                     if *id == lease =>
                 {
                     Some(keep_alive(token, None))
@@ -82,8 +82,13 @@ impl Saw {
                 _ => None,
             },
             Hold::Write(token) => guarded(waiting, *token, None),
-            Hold::Release => held.map(|(_, token)| release(token)),
+            Hold::Release => held.map(|(_, token, _)| release(token)),
         };
+        if *hold == Hold::Release
+            && let Some((.., going)) = self.held.get_mut(&client)
+        {
+            *going = true;
+        }
         if let Some(form) = form {
             add(&mut self.locks[waiting.keyspace], process, Kind::Invoke, now_us, form);
         }
@@ -103,7 +108,7 @@ impl Saw {
         };
         let (kind, form) = match (hold, &reply.body) {
             (Hold::Acquire, ReplyBody::Acquired(Acquired { lease, token })) => {
-                self.held.insert(waiting.client, (*lease, *token));
+                self.held.insert(waiting.client, (*lease, *token, false));
                 (Kind::Ok, acquire(Some(*token)))
             }
             (
