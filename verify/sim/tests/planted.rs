@@ -69,7 +69,9 @@ fn forgetting_votes_has_consequences() {
 #[test]
 fn groups_numbered_by_local_count_are_caught() {
     let (seed, invariant) = catch(Planted::GroupByCount);
-    assert_eq!(invariant, "a_keyspace_is_one_group");
+    // Which is noticed first depends on which node starts its groups in another order.
+    let caught_by = ["a_keyspace_is_one_group", "nodes_serve_the_keyspaces_they_know"];
+    assert!(caught_by.contains(&invariant), "{invariant}");
     passes_without(Planted::GroupByCount, seed);
 }
 
