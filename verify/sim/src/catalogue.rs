@@ -75,7 +75,7 @@ pub fn search(bug: Planted) -> Search {
         Planted::KeyApartFromEffect => Outcomes("kills"),
         Planted::SnapshotWithoutKeys => Outcomes("snapshots"),
         Planted::FirstOperationOverwritten => Outcomes("quiet"),
-        Planted::ReadUnconfirmed => Outcomes("anything"),
+        Planted::ReadUnconfirmed => Outcomes("one_key"),
         Planted::EntryLostInCrash => Outcomes("kills"),
         Planted::DamageTruncated | Planted::RefusalLeavesNote => Outcomes("rotten_logs"),
         Planted::PastIsNewest | Planted::CompactsYoung => Outcomes("watches"),
